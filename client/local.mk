@@ -1,0 +1,1 @@
+# client/: the sources of this folder.

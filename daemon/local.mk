@@ -1,0 +1,1 @@
+# daemon/: the sources of this folder.

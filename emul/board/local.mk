@@ -1,0 +1,1 @@
+# emul/board/: the sources of this folder.

@@ -1,0 +1,1 @@
+# emul/core/: the sources of this folder.

@@ -1,0 +1,1 @@
+# emul/dev/: the sources of this folder.

@@ -1,0 +1,1 @@
+# emul/isa/: the sources of this folder.

@@ -1,0 +1,1 @@
+# emul/jit/: the sources of this folder.

@@ -1,0 +1,1 @@
+# kvm/: the sources of this folder.

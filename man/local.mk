@@ -1,0 +1,1 @@
+# man/: the sources of this folder.

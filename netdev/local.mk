@@ -1,0 +1,1 @@
+# netdev/: the sources of this folder.

@@ -1,0 +1,1 @@
+# protocol/: the sources of this folder.

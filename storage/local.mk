@@ -1,0 +1,1 @@
+# storage/: the sources of this folder.

@@ -1,0 +1,1 @@
+# systemd/: the sources of this folder.

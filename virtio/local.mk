@@ -1,0 +1,1 @@
+# virtio/: the sources of this folder.

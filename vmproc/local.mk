@@ -1,0 +1,1 @@
+# vmproc/: the sources of this folder.
