@@ -1,0 +1,147 @@
+/*
+ * machine.h - a computer: a board's devices on a bus, its CPUs, and what goes into its sockets.
+ * Built by a board from a config; owned by vmproc, which runs it. Built and changed on the main
+ * thread; while it runs, the CPUs and devices use it from theirs.
+ */
+#ifndef EMUL_CORE_MACHINE_H
+#define EMUL_CORE_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/own.h"
+
+struct board;
+struct bus;
+struct chardev;
+struct clock;
+struct device;
+struct disk;
+struct engine;
+struct engine_class;
+struct isa;
+struct loop;
+struct machine;
+struct netdev;
+struct ram;
+struct vcpu;
+
+enum {
+	MACHINE_MAX_CPUS = 64,
+	MACHINE_MAX_DISKS = 32,
+	MACHINE_MAX_NETS = 16,
+	MACHINE_MAX_SHARES = 8
+};
+
+/* A file that was read into memory before the jail was closed; or none (data is NULL). */
+struct machine_blob {
+	const char *name; /* for messages */
+	const uint8_t *data;
+	size_t len;
+};
+
+struct machine_disk {
+	struct disk *disk; /* stays the caller's */
+	const char *bus;   /* "virtio" and what the board has; NULL: the board's preset */
+	bool readonly, cdrom;
+};
+
+struct machine_net {
+	struct netdev *netdev; /* NULL: not connected */
+	const char *model;     /* NULL: the board's preset */
+	uint8_t mac[6];
+};
+
+struct machine_share {
+	int dir_fd;
+	const char *tag;
+	bool readonly;
+};
+
+struct machine_config {
+	const char *cpu; /* NULL: the board's preset */
+	unsigned cpus;
+	uint64_t memory; /* bytes */
+	struct machine_blob kernel, initrd, firmware;
+	const char *append;
+	struct machine_disk disks[MACHINE_MAX_DISKS];
+	unsigned n_disks;
+	struct machine_net nets[MACHINE_MAX_NETS];
+	unsigned n_nets;
+	struct machine_share shares[MACHINE_MAX_SHARES];
+	unsigned n_shares;
+	bool balloon, rng;
+	struct chardev *console; /* the first serial port */
+	uint8_t rng_seed[32];    /* for the device tree; made by the caller */
+};
+
+/* What a machine tells its owner; any thread may call, the owner's functions must not block. */
+struct machine_events {
+	void (*poweroff)(void *arg,
+			 int code); /* the guest switched off; code: of a test device, else 0 */
+	void (*reset)(void *arg);   /* the guest wants a reset */
+	void (*crashed)(void *arg, const char *why);
+	void (*phase)(void *arg,
+		      const char *phase); /* "firmware", "kernel", ... when the board can tell */
+	void *arg;
+};
+
+struct machine {
+	const struct board *board;
+	const struct isa *isa;
+	struct machine_config config;
+	struct machine_events events;
+	struct bus *bus;
+	struct clock *clock;
+	struct loop *io; /* loop of the I/O thread that serves queues */
+	struct engine *engine;
+	struct vcpu *cpus[MACHINE_MAX_CPUS];
+	unsigned n_cpus;
+	struct list devices; /* of struct device, in the order of plugging */
+	struct ram *ram;     /* main memory */
+	void *priv;          /* the board's own, freed by board->free_ */
+};
+
+struct board {
+	const char *name, *doc; /* "riscv-virt" */
+	const char *const
+	    *isas; /* names of what it can carry; the first is the preset; ends with NULL */
+	unsigned max_cpus;
+	uint64_t min_memory, max_memory, preset_memory;
+	const char *const *disk_buses; /* the first is the preset; ends with NULL */
+	/* Make and plug everything. m->bus, clock, isa, config are set, m->cpus are not yet. */
+	int (*build)(struct machine *m, struct err *e);
+	/* m->cpus exist: connect their pins. */
+	void (*wire_cpus)(struct machine *m);
+	/* Put firmware, kernel, initrd and tables into memory and set the CPUs' entry; at start and
+	 * after every reset. */
+	int (*load)(struct machine *m, struct err *e);
+	void (*powerdown)(struct machine *m); /* the power button; NULL: there is none */
+	void (*free_)(struct machine *m);
+};
+
+extern const struct board *const boards[]; /* from emul/board/boards.def; ends with NULL */
+const struct board *board_find(const char *name);
+
+/* Everything of DESIGN's "new -> configure -> plug": bus, devices, engine, CPUs. loop: of the main
+ * thread. */
+int machine_new(const struct board *board, const struct isa *isa,
+		const struct machine_config *config, const struct machine_events *events,
+		struct loop *main_loop, struct loop *io, const struct engine_class *engine,
+		int engine_fd, struct machine **ret, struct err *e);
+void machine_free(struct machine *m); /* no CPU runs */
+
+/* Power-on: reset all devices and CPUs, load the guest. No CPU runs. */
+int machine_reset(struct machine *m, struct err *e);
+
+/* New device of a class by name, plugged; the machine owns it. */
+int machine_add(struct machine *m, const char *class, const char *name, struct device **ret,
+		struct err *e);
+struct device *machine_device(struct machine *m, const char *name);
+
+AUTOPTR(machine, machine_free)
+
+#endif
