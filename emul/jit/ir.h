@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/own.h"
+
 enum ir_type { IR_VOID, IR_I32, IR_I64, IR_F32, IR_F64, IR_V128 };
 
 enum ir_op {
@@ -87,13 +89,15 @@ typedef uint32_t ir_val; /* number of the instruction that made it */
 
 enum { IR_MAX_ARGS = 6 }; /* of a helper, beside the cpu */
 
+typedef void ir_helper_fn(void);
+
 /*
  * A helper: C code that a unit calls. fn takes the state struct and n_args operands as 64-bit
  * integers (floats as their bits, i32 zero-extended) and returns one (void: ignored).
  */
 struct ir_helper {
 	const char *name;
-	uint64_t (*fn)(); /* uint64_t fn(void *state, uint64_t a, ...) */
+	ir_helper_fn *fn; /* really uint64_t fn(void *state, uint64_t a, ...): cast it */
 	uint8_t result;   /* enum ir_type, not V128 */
 	uint8_t n_args;
 	uint16_t flags; /* of the following */
@@ -182,6 +186,8 @@ ir_val ir_select(struct ir *ir, enum ir_cond cond, ir_val a, ir_val b, ir_val ye
 ir_val ir_fp(struct ir *ir, enum ir_op op, enum ir_type type, enum ir_rm rm, ir_val a, ir_val b,
 	     ir_val c);
 ir_val ir_fcmp(struct ir *ir, enum ir_cond cond, bool signal, ir_val a, ir_val b);
+/* To an integral value; signal: an inexact result raises its flag. */
+ir_val ir_frint(struct ir *ir, enum ir_rm rm, bool signal, ir_val a);
 
 ir_val ir_load(struct ir *ir, enum ir_type type, ir_val addr, struct ir_mem mem);
 void ir_store(struct ir *ir, ir_val addr, ir_val v, struct ir_mem mem);
@@ -203,6 +209,8 @@ void ir_gotox(struct ir *ir, ir_val pc, enum ir_hint hint);
 void ir_pushret(struct ir *ir, uint64_t pc);
 void ir_leave(struct ir *ir);
 
+/* Vectors: b is IR_NONE where op has one operand. VGET gives an i64 for lanes of 8 bytes, else an
+ * i32. */
 ir_val ir_vec(struct ir *ir, enum ir_op op, ir_val a, ir_val b, unsigned lane);
 
 static inline enum ir_type ir_type_of(const struct ir *ir, ir_val v)
@@ -218,5 +226,7 @@ void ir_print(const struct ir *ir, struct strbuf *out);
 
 /* Fold, merge, forward state, drop what is dead. In place; the meaning is the same. */
 void ir_optimise(struct ir *ir, uint32_t state_size);
+
+AUTOPTR(ir, ir_free)
 
 #endif
