@@ -3,5 +3,7 @@ noinst_LTLIBRARIES += emul/jit/libjit.la
 emul_jit_libjit_la_SOURCES = \
 	emul/jit/cpu.h emul/jit/frontend.h \
 	emul/jit/ir.c emul/jit/ir.h emul/jit/ir_ops.def emul/jit/ir_eval.h emul/jit/ir_info.h \
-	emul/jit/ir_print.c emul/jit/ir_valid.c
+	emul/jit/ir_print.c emul/jit/ir_valid.c \
+	emul/jit/softfp.c emul/jit/softfp.h emul/jit/softfp_arith.c emul/jit/softfp_compare.c \
+	emul/jit/softfp_convert.c emul/jit/softfp_div.c emul/jit/softfp_nan.c emul/jit/softfp_parts.h
 emul_jit_libjit_la_LIBADD = base/libbase.la

@@ -3,3 +3,14 @@ check_PROGRAMS += tests/emul/check_ir
 tests_emul_check_ir_SOURCES = tests/emul/check_ir.c
 tests_emul_check_ir_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_ir_LDADD = emul/jit/libjit.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/emul/check_softfp tests/emul/check_softfp_host tests/emul/check_softfp_mpfr
+tests_emul_check_softfp_SOURCES = tests/emul/check_softfp.c tests/emul/softfp_cases.h
+tests_emul_check_softfp_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_softfp_LDADD = emul/jit/libjit.la $(TEST_LIBS)
+tests_emul_check_softfp_host_SOURCES = tests/emul/check_softfp_host.c tests/emul/softfp_cases.h
+tests_emul_check_softfp_host_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_softfp_host_LDADD = emul/jit/libjit.la $(TEST_LIBS)
+tests_emul_check_softfp_mpfr_SOURCES = tests/emul/check_softfp_mpfr.c tests/emul/softfp_cases.h
+tests_emul_check_softfp_mpfr_CFLAGS = $(TEST_CFLAGS) $(MPFR_CFLAGS)
+tests_emul_check_softfp_mpfr_LDADD = emul/jit/libjit.la $(MPFR_LIBS) $(TEST_LIBS)
