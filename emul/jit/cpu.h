@@ -37,16 +37,27 @@ enum {
 	JIT_PENDING_WORK = 4, /* jit_run_on() left something */
 };
 
-/* A guess of where code for a guest address is. */
+/*
+ * Where code for a guest address is: looked up by jit_jump_index(pc), right when the tag is the pc
+ * xor cpu->salt. The salt is a random number for the current mode and address space, and another
+ * one after a flush; so entries of other spaces stay and do not match.
+ */
 struct jit_jump {
-	uint64_t pc;
-	uint32_t mode, spare;
-	const void *code; /* host entry; a stub that asks the dispatcher when unknown, never NULL */
-	uint64_t spare2;
+	uint64_t tag;
+	const void *code; /* host entry; backend->unknown() in an empty one, never NULL */
 };
 
+static inline unsigned jit_jump_index(uint64_t pc)
+{
+	return (pc >> 1 ^ pc >> 13) & ((1u << JIT_JUMP_BITS) - 1);
+}
+
+/*
+ * Returns to come: PUSHRET writes entry ++shadow_top modulo the size; a GOTOX that is a return
+ * compares with entry shadow_top and takes it off, whether it was right or not.
+ */
 struct jit_shadow {
-	uint64_t pc;
+	uint64_t tag; /* as of struct jit_jump */
 	const void *code;
 };
 
@@ -54,10 +65,16 @@ struct jit_cpu {
 	struct jit_tlb tlb[JIT_MAX_REGIMES][JIT_TLB_SIZE];
 	struct jit_jump jump[1 << JIT_JUMP_BITS];
 	struct jit_shadow shadow[JIT_SHADOW_SIZE];
+	uint64_t salt;
 	uint32_t shadow_top; /* counts up; modulo its size */
 	uint32_t mode;       /* of the code that runs: isa->mode() */
+	/*
+	 * MXCSR as the guest's code has it, in the host's unit while generated code runs: loaded by
+	 * enter(), stored when it leaves and around helpers with IR_H_FPENV. Exceptions masked; its
+	 * sticky bits are those since the last jit_fp_flags_take().
+	 */
 	uint32_t guest_mxcsr, host_mxcsr;
-	uint64_t scratch[32];  /* spills and saved registers of generated code */
+	uint64_t scratch[64];  /* spills and saved registers of generated code */
 	struct jit_vcpu *vcpu; /* what C code needs beside: engine.c */
 	_Atomic uint32_t pending;
 	uint32_t spare;

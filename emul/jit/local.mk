@@ -1,7 +1,7 @@
 # emul/jit/: the translator. x64_* is the generator of x86-64 code, softfp* floating point in software.
 noinst_LTLIBRARIES += emul/jit/libjit.la
 emul_jit_libjit_la_SOURCES = \
-	emul/jit/cpu.h emul/jit/frontend.h \
+	emul/jit/backend.h emul/jit/cpu.h emul/jit/frontend.h \
 	emul/jit/ir.c emul/jit/ir.h emul/jit/ir_ops.def emul/jit/ir_eval.h emul/jit/ir_info.h \
 	emul/jit/ir_print.c emul/jit/ir_valid.c \
 	emul/jit/softfp.c emul/jit/softfp.h emul/jit/softfp_arith.c emul/jit/softfp_compare.c \
