@@ -1,1 +1,7 @@
-# emul/board/: the sources of this folder.
+# emul/board/: the machines.
+EXTRA_DIST += emul/board/boards.def virtio/devices.def
+noinst_LTLIBRARIES += emul/board/libboard.la
+emul_libemul_la_LIBADD += emul/board/libboard.la
+emul_board_libboard_la_SOURCES = \
+	emul/board/none.c \
+	emul/board/tables.c

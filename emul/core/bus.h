@@ -25,9 +25,9 @@ enum bus_kind { BUS_RAM, BUS_ROM, BUS_DEVICE };
 struct bus_region {
 	uint64_t addr, len;
 	enum bus_kind kind;
-	struct ram *ram; /* RAM and ROM: the block, and where in it */
-	uint64_t off;
-	struct device *dev; /* DEVICE: whose window */
+	struct ram *ram;    /* RAM and ROM: the block, and where in it */
+	uint64_t off;       /* DEVICE: in the window */
+	struct device *dev; /* DEVICE: whose window; ROM: who gets the writes, or NULL */
 	unsigned window;
 };
 
@@ -41,15 +41,20 @@ int bus_add_window(struct bus *b, uint64_t addr, struct device *dev, unsigned wi
 		   struct err *e);
 
 /*
- * For PCI: a window that moves or vanishes while the machine runs. From any thread with the
- * device locked. A window moved over another is hidden by what was there first.
+ * A window that shows memory when it is read and registers when it is written: flash. While it is
+ * not shown, reads go to the registers too. ram is as long as the window.
+ */
+int bus_add_flash(struct bus *b, uint64_t addr, struct ram *ram, struct device *dev,
+		  unsigned window, struct err *e);
+void bus_show_rom(struct bus *b, struct device *dev, unsigned window, bool shown);
+
+/*
+ * For PCI: a window that moves or vanishes while the machine runs; bus_show_rom() is of the same
+ * kind. From any thread with the device locked. A window moved over another is hidden by what was
+ * there first. The window was added with bus_add_window(), at BUS_NOWHERE if need be.
  */
 #define BUS_NOWHERE UINT64_MAX
 void bus_move_window(struct bus *b, struct device *dev, unsigned window, uint64_t addr);
-
-/* ROM (flash) that turns into registers and back: the RAM behind [addr, addr + len) is shown or
- * not. */
-void bus_show_rom(struct bus *b, uint64_t addr, bool shown);
 
 /* One access of 1, 2, 4 or 8 bytes, little-endian value. False: nothing answers there (reads give
  * 0). */
@@ -67,7 +72,10 @@ bool bus_lookup(struct bus *b, uint64_t addr, struct bus_region *ret);
 /* Every region in the order of addresses. */
 void bus_each(struct bus *b, void (*fn)(void *arg, const struct bus_region *r), void *arg);
 
-/* Called after the map changed, on the thread that changed it. Up to four listeners. */
+/*
+ * Called after the map changed, on the thread that changed it, which may hold the lock of a device:
+ * a listener must not wait for a CPU. Up to four listeners.
+ */
 int bus_listen(struct bus *b, void (*changed)(void *arg), void *arg, struct err *e);
 
 /* All of it or false; a partial transfer may have happened. Marks pages with ram_wrote(). */

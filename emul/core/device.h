@@ -96,6 +96,7 @@ struct device {
 	uint64_t window_size[DEVICE_MAX_WINDOWS];
 	struct list node; /* in the machine */
 	unsigned notes;   /* how many guest_note() lines it has had */
+	bool plugged;
 };
 
 int device_new(const struct device_class *class, const char *name, struct device **ret,
@@ -103,6 +104,7 @@ int device_new(const struct device_class *class, const char *name, struct device
 int device_set(struct device *dev, const char *prop, const char *value, struct err *e);
 int device_set_uint(struct device *dev, const char *prop, uint64_t value, struct err *e);
 int device_set_pointer(struct device *dev, const char *prop, void *value, struct err *e);
+/* m may be NULL (tests). The device is reset; its windows are put on the bus by the board. */
 int device_plug(struct device *dev, struct machine *m, struct bus *bus, struct clock *clock,
 		struct err *e);
 void device_reset(struct device *dev);
@@ -120,7 +122,10 @@ void device_input(void *dev, unsigned input, bool level);
 /* What the guest did wrong is for the one who debugs the guest: off by default, limited in rate. */
 void guest_note(struct device *dev, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Every class there is; one line each in emul/dev/devices.def (and virtio/devices.def). */
+/*
+ * Every class there is; one line each in emul/dev/devices.def and virtio/devices.def. The table is
+ * emul/board/tables.c, the one place that knows both folders.
+ */
 const struct device_class *device_class_find(const char *name);
 extern const struct device_class *const device_classes[]; /* ends with NULL */
 

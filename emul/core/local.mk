@@ -1,1 +1,14 @@
-# emul/core/: the sources of this folder.
+# emul/core/: what devices, boards and engines are made of.
+noinst_LTLIBRARIES += emul/core/libcore.la
+emul_libemul_la_LIBADD += emul/core/libcore.la
+emul_core_libcore_la_SOURCES = \
+	emul/core/bus.c emul/core/bus.h \
+	emul/core/bus_access.c \
+	emul/core/bus_map.c emul/core/bus_map.h \
+	emul/core/chardev.h \
+	emul/core/clock.c emul/core/clock.h \
+	emul/core/device.c emul/core/device.h \
+	emul/core/engine.h emul/core/irq.h \
+	emul/core/machine.c emul/core/machine.h \
+	emul/core/ram.c emul/core/ram.h \
+	emul/core/state.c emul/core/state.h

@@ -33,7 +33,8 @@ enum {
 	MACHINE_MAX_CPUS = 64,
 	MACHINE_MAX_DISKS = 32,
 	MACHINE_MAX_NETS = 16,
-	MACHINE_MAX_SHARES = 8
+	MACHINE_MAX_SHARES = 8,
+	MACHINE_MAX_RAMS = 8,
 };
 
 /* A file that was read into memory before the jail was closed; or none (data is NULL). */
@@ -86,7 +87,15 @@ struct machine_events {
 	void (*crashed)(void *arg, const char *why);
 	void (*phase)(void *arg,
 		      const char *phase); /* "firmware", "kernel", ... when the board can tell */
+	/* What the guest did wrong, limited in rate; NULL: nobody wants to know. */
+	void (*note)(void *arg, const char *device, const char *text);
 	void *arg;
+};
+
+/* A block of memory that is part of a snapshot; the machine owns it. */
+struct machine_ram {
+	const char *name; /* "ram", "flash0" */
+	struct ram *ram;
 };
 
 struct machine {
@@ -101,8 +110,10 @@ struct machine {
 	struct vcpu *cpus[MACHINE_MAX_CPUS];
 	unsigned n_cpus;
 	struct list devices; /* of struct device, in the order of plugging */
-	struct ram *ram;     /* main memory */
-	void *priv;          /* the board's own, freed by board->free_ */
+	struct ram *ram;     /* main memory, the first of rams */
+	struct machine_ram rams[MACHINE_MAX_RAMS];
+	unsigned n_rams;
+	void *priv; /* the board's own, freed by board->free_ */
 };
 
 struct board {
@@ -126,8 +137,11 @@ struct board {
 extern const struct board *const boards[]; /* from emul/board/boards.def; ends with NULL */
 const struct board *board_find(const char *name);
 
-/* Everything of DESIGN's "new -> configure -> plug": bus, devices, engine, CPUs. loop: of the main
- * thread. */
+/*
+ * Everything of DESIGN's "new -> configure -> plug": bus, devices, engine, CPUs. What config points
+ * to stays the caller's and must outlive the machine. loop: of the main thread; NULL: time stands
+ * until clock_step(). engine may be NULL: a machine without CPUs, for tests.
+ */
 int machine_new(const struct board *board, const struct isa *isa,
 		const struct machine_config *config, const struct machine_events *events,
 		struct loop *main_loop, struct loop *io, const struct engine_class *engine,
@@ -137,10 +151,32 @@ void machine_free(struct machine *m); /* no CPU runs */
 /* Power-on: reset all devices and CPUs, load the guest. No CPU runs. */
 int machine_reset(struct machine *m, struct err *e);
 
-/* New device of a class by name, plugged; the machine owns it. */
+/* The VM pauses or goes on: devices finish or park what is under way, the clock stands or runs. */
+void machine_quiesce(struct machine *m);
+void machine_resume(struct machine *m);
+
+/* ---- for boards ---- */
+
+/* New device of a class by name, which the machine owns; set its properties, then machine_plug().
+ */
+int machine_create(struct machine *m, const char *class, const char *name, struct device **ret,
+		   struct err *e);
+int machine_plug(struct device *dev, struct machine *m, struct err *e);
+/* Both, for a device without properties to set. */
 int machine_add(struct machine *m, const char *class, const char *name, struct device **ret,
 		struct err *e);
 struct device *machine_device(struct machine *m, const char *name);
+
+/* New block of memory, not yet on the bus. */
+int machine_add_ram(struct machine *m, const char *name, uint64_t size, struct ram **ret,
+		    struct err *e);
+
+/* ---- for devices and boards: tell the owner; m may be NULL ---- */
+
+void machine_poweroff(struct machine *m, int code);
+void machine_want_reset(struct machine *m);
+void machine_crashed(struct machine *m, const char *why);
+void machine_phase(struct machine *m, const char *phase);
 
 AUTOPTR(machine, machine_free)
 

@@ -14,3 +14,13 @@ tests_emul_check_softfp_host_LDADD = emul/jit/libjit.la $(TEST_LIBS)
 tests_emul_check_softfp_mpfr_SOURCES = tests/emul/check_softfp_mpfr.c tests/emul/softfp_cases.h
 tests_emul_check_softfp_mpfr_CFLAGS = $(TEST_CFLAGS) $(MPFR_CFLAGS)
 tests_emul_check_softfp_mpfr_LDADD = emul/jit/libjit.la $(MPFR_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/emul/check_core
+tests_emul_check_core_SOURCES = tests/emul/check_core.c
+tests_emul_check_core_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_core_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/emul/check_device
+tests_emul_check_device_SOURCES = tests/emul/check_device.c
+tests_emul_check_device_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_device_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
