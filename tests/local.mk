@@ -1,4 +1,29 @@
 # tests/: mirrors the tree. A test program is built by "make check" only.
+#
+# Beside "make check":
+#   check-threads   the tests that run threads against each other; for a build with -fsanitize=thread
+#   check-asan      everything, in a build of its own with ASan and UBSan (check-tsan: with TSan, the threaded tests)
+#   fuzz            the fuzz targets for FUZZ_SECONDS each, in a build of its own with clang
+THREAD_TESTS = tests/base/check_base
+FUZZ_SECONDS = 60
+
+check-threads: $(THREAD_TESTS)
+	$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(THREAD_TESTS)'
+
+check-asan:
+	$(MKDIR_P) build-asan && cd build-asan && \
+	{ test -f Makefile || $(abs_top_srcdir)/configure -q CFLAGS='-O1 -g' --enable-sanitize=address,undefined; } && \
+	$(MAKE) all && $(MAKE) check
+check-tsan:
+	$(MKDIR_P) build-tsan && cd build-tsan && \
+	{ test -f Makefile || $(abs_top_srcdir)/configure -q CFLAGS='-O1 -g' --enable-sanitize=thread; } && \
+	$(MAKE) all && $(MAKE) check-threads
+fuzz:
+	$(MKDIR_P) build-fuzz && cd build-fuzz && \
+	{ test -f Makefile || $(abs_top_srcdir)/configure -q CC=clang CFLAGS='-O1 -g' --enable-fuzzers --enable-sanitize=address,undefined; } && \
+	$(MAKE) fuzz-targets && FUZZ_SECONDS=$(FUZZ_SECONDS) sh $(abs_top_srcdir)/tests/fuzz/run.sh
+.PHONY: check-threads check-asan check-tsan fuzz
+
 TEST_LIBS = $(CHECK_LIBS)
 TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 

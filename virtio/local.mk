@@ -1,1 +1,12 @@
-# virtio/: the sources of this folder.
+# virtio/: virtio 1.2, one file per device type.
+noinst_LTLIBRARIES += virtio/libvirtio.la
+virtio_libvirtio_la_SOURCES = \
+	virtio/balloon.c virtio/balloon.h \
+	virtio/console.c \
+	virtio/mmio.c virtio/mmio.h \
+	virtio/net.c \
+	virtio/queue.c virtio/queue.h \
+	virtio/rng.c \
+	virtio/virtio.c virtio/virtio.h
+EXTRA_DIST += virtio/devices.def
+emul_libemul_la_LIBADD += virtio/libvirtio.la
