@@ -1,1 +1,26 @@
-# storage/: the sources of this folder.
+# storage/: disk images. The list of formats is formats.def.
+noinst_LTLIBRARIES += storage/libstorage.la
+storage_libstorage_la_SOURCES = \
+	storage/chain.c \
+	storage/codec.c \
+	storage/create.c \
+	storage/direct.c \
+	storage/disk.c storage/disk.h \
+	storage/engine.c storage/engine.h \
+	storage/file.c storage/file.h \
+	storage/file_mem.c \
+	storage/format.h \
+	storage/formats.c storage/formats.def \
+	storage/gate.c \
+	storage/lock.c \
+	storage/open.c storage/open.h \
+	storage/pool.c \
+	storage/queue.c storage/queue.h \
+	storage/range.c \
+	storage/raw.c \
+	storage/read.c \
+	storage/uring.c \
+	storage/write.c \
+	storage/zero.c
+storage_libstorage_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(URING_CFLAGS)
+storage_libstorage_la_LIBADD = base/libbase.la $(ZLIB_LIBS) $(ZSTD_LIBS) $(URING_LIBS)

@@ -1,1 +1,7 @@
 # tests/storage/
+STORAGE_TEST_LIBS = storage/libstorage.la base/libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_disk
+tests_storage_check_disk_SOURCES = tests/storage/check_disk.c
+tests_storage_check_disk_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_disk_LDADD = $(STORAGE_TEST_LIBS)

@@ -1,0 +1,339 @@
+/* The public side of disk images: opening, errors, locks, queues. Format by format where it can. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/loop.h"
+#include "storage/disk.h"
+#include "tests/unit.h"
+
+#define SIZE (4u << 20)
+
+static char dir[64];
+static char image[128];
+
+static void make_dir(void)
+{
+	strcpy(dir, "/tmp/vmd-disk-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(image, sizeof(image), "%s/image", dir);
+}
+
+static void drop_dir(void)
+{
+	char cmd[100];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+static struct disk *must_open(const char *format, unsigned flags)
+{
+	struct disk_options o = { .format = format, .flags = flags };
+	struct disk *d;
+	struct err e;
+
+	ck_assert_msg(disk_open(image, &o, &d, &e) == 0, "%s", e.msg);
+	return d;
+}
+
+static void must_create(const char *format, uint64_t size)
+{
+	struct disk_create c = { .format = format, .size = size };
+	struct err e;
+
+	ck_assert_msg(disk_create(image, &c, true, &e) == 0, "%s", e.msg);
+}
+
+/* The formats that can be made and written, by number; NULL at the end. */
+static const char *writable_format(int i)
+{
+	bool w, c;
+	const char *name;
+
+	for (unsigned k = 0; (name = disk_format_at(k, NULL, &w, &c)); k++)
+		if (w && c && i-- == 0)
+			return name;
+	return NULL;
+}
+
+static int writable_formats(void)
+{
+	int n = 0;
+
+	while (writable_format(n))
+		n++;
+	return n;
+}
+
+START_TEST(what_was_written_is_read_back_after_a_reopen)
+{
+	static uint8_t x[300001], y[300001];
+	const char *format = writable_format(_i);
+	struct disk *d;
+	struct err e;
+
+	must_create(format, SIZE + 512);
+	d = must_open(format, 0);
+	ck_assert_uint_eq(disk_size(d), SIZE + 512);
+	for (size_t i = 0; i < sizeof(x); i++)
+		x[i] = (uint8_t)(i * 7 + i / 251);
+	ck_assert_int_eq(disk_write(d, 12345, x, sizeof(x), &e), 0);
+	ck_assert_int_eq(disk_write(d, SIZE + 512 - 5, x, 5, &e), 0);
+	ck_assert_int_eq(disk_zero(d, 20000, 200000, true, &e), 0);
+	memset(x + 20000 - 12345, 0, 200000);
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+	d = must_open(format, DISK_RDONLY);
+	ck_assert_int_eq(disk_read(d, 12345, y, sizeof(y), &e), 0);
+	ck_assert(!memcmp(x, y, sizeof(x)));
+	ck_assert_int_eq(disk_read(d, SIZE + 512 - 5, y, 5, &e), 0);
+	ck_assert(y[4] == (uint8_t)(4 * 7));
+	ck_assert_int_eq(disk_read(d, SIZE + 512 - 4, y, 5, &e), -EINVAL);
+	ck_assert_int_eq(disk_write(d, 0, y, 5, &e), -EROFS);
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+}
+END_TEST
+
+START_TEST(growing_adds_zeroes)
+{
+	const char *format = writable_format(_i);
+	struct disk *d;
+	uint8_t b[3] = { 1, 1, 1 };
+	struct err e;
+
+	must_create(format, SIZE);
+	d = must_open(format, 0);
+	ck_assert_int_eq(disk_write(d, SIZE - 1, b, 1, &e), 0);
+	ck_assert_int_eq(disk_resize(d, 2 * SIZE, &e), 0);
+	ck_assert_uint_eq(disk_size(d), 2 * SIZE);
+	ck_assert_int_eq(disk_read(d, SIZE - 1, b, 3, &e), 0);
+	ck_assert(b[0] == 1 && b[1] == 0 && b[2] == 0);
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+	d = must_open(format, 0);
+	ck_assert_uint_eq(disk_size(d), 2 * SIZE);
+	disk_close(d);
+}
+END_TEST
+
+START_TEST(a_missing_image_is_named)
+{
+	struct disk *d;
+	struct err e;
+
+	ck_assert_int_eq(disk_open("/no/such/image", NULL, &d, &e), -ENOENT);
+	ck_assert_str_eq(e.kind, "disk.not-found");
+	ck_assert_ptr_nonnull(strstr(e.msg, "/no/such/image"));
+}
+END_TEST
+
+START_TEST(a_writable_image_is_raw_only_when_that_was_said)
+{
+	struct disk_options o = { 0 };
+	struct disk *d;
+	struct err e;
+
+	must_create("raw", SIZE);
+	ck_assert_int_lt(disk_open(image, &o, &d, &e), 0);
+	ck_assert_str_eq(e.kind, "disk.format");
+	ck_assert_ptr_nonnull(strstr(e.hint, "format=raw"));
+	disk_close(must_open("raw", 0));
+	disk_close(must_open(NULL, DISK_RDONLY));
+	disk_close(must_open(NULL, DISK_PROBE_RAW));
+}
+END_TEST
+
+START_TEST(a_second_writer_is_refused_and_the_first_is_named)
+{
+	struct disk_options o = { .format = "raw" };
+	struct disk *d, *second;
+	char pid[32];
+	struct err e;
+
+	must_create("raw", SIZE);
+	d = must_open("raw", 0);
+	ck_assert_int_eq(disk_open(image, &o, &second, &e), -EBUSY);
+	ck_assert_str_eq(e.kind, "disk.locked");
+	snprintf(pid, sizeof(pid), "process %d", (int)getpid());
+	ck_assert_msg(strstr(e.msg, pid) != NULL, "%s", e.msg);
+	o.flags = DISK_RDONLY;
+	ck_assert_int_eq(disk_open(image, &o, &second, &e), -EBUSY);
+	disk_close(d);
+	d = must_open("raw", DISK_RDONLY);
+	disk_close(must_open("raw", DISK_RDONLY));
+	disk_close(d);
+	disk_close(must_open("raw", 0));
+}
+END_TEST
+
+START_TEST(qemu_respects_our_lock)
+{
+	char cmd[300];
+	struct disk *d;
+
+	if (system("qemu-io --version >/dev/null 2>&1")) {
+		fprintf(stderr, "skipped: qemu-io is not installed\n");
+		return;
+	}
+	must_create("raw", SIZE);
+	snprintf(cmd, sizeof(cmd), "qemu-io -f raw -c 'write 0 512' %s >%s/out 2>&1", image, dir);
+	d = must_open("raw", 0);
+	ck_assert_int_ne(system(cmd), 0);
+	disk_close(d);
+	ck_assert_int_eq(system(cmd), 0);
+}
+END_TEST
+
+/* ---- queues ---- */
+
+struct run {
+	struct disk_queue *q;
+	int left, failed;
+	int next, todo;
+	uint8_t buf[8][8192];
+	struct iovec iov[8][2];
+	struct disk_req req[8];
+};
+
+static void submit_next(struct run *r, struct disk_req *req);
+
+static void req_done(struct disk_req *req, int result)
+{
+	struct run *r = req->arg;
+
+	r->failed += result != 0;
+	r->left--;
+	if (r->next < r->todo)
+		submit_next(r, req);
+}
+
+static void submit_next(struct run *r, struct disk_req *req)
+{
+	long i = req - r->req;
+
+	req->op = r->next % 17 == 0 ? DISK_FLUSH : DISK_WRITE;
+	req->off = (uint64_t)(r->next * 5 % 500) * 8192;
+	req->len = 8192;
+	r->iov[i][0] = (struct iovec){ r->buf[i], 1000 };
+	r->iov[i][1] = (struct iovec){ r->buf[i] + 1000, 7192 };
+	memset(r->buf[i], r->next * 5 % 500 % 251 + 1, 8192);
+	r->next++;
+	r->left++;
+	disk_queue_submit(r->q, req);
+}
+
+static void queue_writes(struct disk *d, enum disk_engine engine)
+{
+	static struct run r;
+	autoptr(loop) l = NULL;
+	struct err e;
+
+	memset(&r, 0, sizeof(r));
+	ck_assert_int_eq(loop_new(&l, &e), 0);
+	ck_assert_msg(disk_queue_new(d, l, 8, engine, &r.q, &e) == 0, "%s", e.msg);
+	r.todo = 2000;
+	for (int i = 0; i < 8; i++) {
+		r.req[i] =
+		    (struct disk_req){ .iov = r.iov[i], .iovcnt = 2, .done = req_done, .arg = &r };
+		submit_next(&r, &r.req[i]);
+	}
+	while (r.left)
+		loop_once(l, true);
+	disk_queue_drain(r.q);
+	ck_assert_int_eq(r.failed, 0);
+	disk_queue_free(r.q);
+}
+
+START_TEST(a_queue_does_what_it_is_told_on_either_engine)
+{
+	const char *format = writable_format(_i / 2);
+	struct disk *d;
+	uint8_t b[8192], want[8192];
+	struct err e;
+
+	must_create(format, SIZE);
+	d = must_open(format, 0);
+	queue_writes(d, _i % 2 ? DISK_ENGINE_THREADS : DISK_ENGINE_AUTO);
+	for (int i = 0; i < 500; i++) {
+		ck_assert_int_eq(disk_read(d, (uint64_t)i * 8192, b, sizeof(b), &e), 0);
+		memset(want, i % 5 ? 0 : i % 251 + 1, sizeof(want));
+		ck_assert(!memcmp(b, want, sizeof(b)));
+	}
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+}
+END_TEST
+
+static void count_result(struct disk_req *req, int result)
+{
+	*(int *)req->arg = result;
+}
+
+START_TEST(a_request_past_the_end_fails_with_a_sentence)
+{
+	autoptr(loop) l = NULL;
+	struct err e = { 0 }, e2;
+	int result = 1;
+	struct disk_queue *q;
+	struct disk *d;
+	struct disk_req req = { .op = DISK_ZERO,
+				.off = SIZE - 1,
+				.len = 2,
+				.done = count_result,
+				.arg = &result,
+				.e = &e };
+
+	must_create("raw", SIZE);
+	d = must_open("raw", 0);
+	ck_assert_int_eq(loop_new(&l, &e2), 0);
+	ck_assert_int_eq(disk_queue_new(d, l, 8, DISK_ENGINE_AUTO, &q, &e2), 0);
+	disk_queue_submit(q, &req);
+	disk_queue_drain(q);
+	ck_assert_int_eq(result, -EINVAL);
+	ck_assert_ptr_nonnull(strstr(e.msg, "past the end"));
+	disk_queue_free(q);
+	disk_close(d);
+}
+END_TEST
+
+START_TEST(a_chain_of_fds_opens_without_paths)
+{
+	struct disk_options o = { .format = "raw" };
+	struct disk_chain c;
+	struct disk *d;
+	struct err e;
+
+	must_create("raw", SIZE);
+	ck_assert_msg(disk_resolve(image, &o, &c, &e) == 0, "%s", e.msg);
+	ck_assert_uint_eq(c.n, 1);
+	ck_assert_str_eq(c.links[0].format, "raw");
+	ck_assert_int_eq(unlink(image), 0);
+	ck_assert_msg(disk_open_chain(&c, &(struct disk_options){ 0 }, &d, &e) == 0, "%s", e.msg);
+	disk_chain_free(&c);
+	ck_assert_int_eq(disk_write(d, 0, "x", 1, &e), 0);
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+}
+END_TEST
+
+static void cases(TCase *t)
+{
+	int n = writable_formats();
+
+	tcase_add_checked_fixture(t, make_dir, drop_dir);
+	tcase_add_loop_test(t, what_was_written_is_read_back_after_a_reopen, 0, n);
+	tcase_add_loop_test(t, growing_adds_zeroes, 0, n);
+	tcase_add_test(t, a_missing_image_is_named);
+	tcase_add_test(t, a_writable_image_is_raw_only_when_that_was_said);
+	tcase_add_test(t, a_second_writer_is_refused_and_the_first_is_named);
+	tcase_add_test(t, qemu_respects_our_lock);
+	tcase_add_loop_test(t, a_queue_does_what_it_is_told_on_either_engine, 0, 2 * n);
+	tcase_add_test(t, a_request_past_the_end_fails_with_a_sentence);
+	tcase_add_test(t, a_chain_of_fds_opens_without_paths);
+}
+
+int main(void)
+{
+	return unit_run("disk", cases);
+}
