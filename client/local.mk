@@ -1,1 +1,2 @@
 # client/: the sources of this folder.
+include client/demo/local.mk
