@@ -1,1 +1,29 @@
-# emul/isa/: the sources of this folder.
+# emul/isa/: the guest CPUs. isagen makes a decoder from each table of instructions.
+noinst_PROGRAMS += emul/isa/isagen
+emul_isa_isagen_SOURCES = emul/isa/isagen.c emul/isa/isa_table.h
+
+ISA_TABLES = emul/isa/riscv/riscv.isa emul/isa/riscv/riscv_c.isa
+ISA_DECODERS = emul/isa/riscv/riscv_decode.h emul/isa/riscv/riscv_c_decode.h
+EXTRA_DIST += $(ISA_TABLES) emul/isa/isas.def emul/isa/riscv/riscv_csr.def
+BUILT_SOURCES += $(ISA_DECODERS)
+CLEANFILES += $(ISA_DECODERS)
+
+emul/isa/riscv/riscv_decode.h: emul/isa/riscv/riscv.isa emul/isa/isagen$(EXEEXT)
+	@$(MKDIR_P) $(@D)
+	$(AM_V_GEN)emul/isa/isagen$(EXEEXT) $(srcdir)/emul/isa/riscv/riscv.isa >$@.tmp && mv $@.tmp $@
+emul/isa/riscv/riscv_c_decode.h: emul/isa/riscv/riscv_c.isa emul/isa/isagen$(EXEEXT)
+	@$(MKDIR_P) $(@D)
+	$(AM_V_GEN)emul/isa/isagen$(EXEEXT) $(srcdir)/emul/isa/riscv/riscv_c.isa >$@.tmp && mv $@.tmp $@
+
+noinst_LTLIBRARIES += emul/isa/libisa.la
+emul_isa_libisa_la_SOURCES = \
+	emul/isa/isa_table.h emul/isa/isas.c \
+	emul/isa/riscv/riscv_cpu.c emul/isa/riscv/riscv_cpu.h emul/isa/riscv/riscv_priv.h \
+	emul/isa/riscv/riscv_csr.c emul/isa/riscv/riscv_csr.h \
+	emul/isa/riscv/riscv_dis.c \
+	emul/isa/riscv/riscv_fpu.c emul/isa/riscv/riscv_fpu.h \
+	emul/isa/riscv/riscv_mmu.c \
+	emul/isa/riscv/riscv_sbi.c emul/isa/riscv/riscv_sbi.h \
+	emul/isa/riscv/riscv_tr.c emul/isa/riscv/riscv_tr.h \
+	emul/isa/riscv/riscv_tr_bits.c emul/isa/riscv/riscv_tr_c.c emul/isa/riscv/riscv_tr_fp.c \
+	emul/isa/riscv/riscv_tr_int.c emul/isa/riscv/riscv_tr_mem.c emul/isa/riscv/riscv_tr_sys.c
