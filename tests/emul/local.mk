@@ -24,3 +24,4 @@ check_PROGRAMS += tests/emul/check_device
 tests_emul_check_device_SOURCES = tests/emul/check_device.c
 tests_emul_check_device_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_device_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+include tests/emul/riscv.mk
