@@ -2,6 +2,7 @@
 noinst_LTLIBRARIES += virtio/libvirtio.la
 virtio_libvirtio_la_SOURCES = \
 	virtio/balloon.c virtio/balloon.h \
+	virtio/blk.c \
 	virtio/console.c \
 	virtio/mmio.c virtio/mmio.h \
 	virtio/net.c \

@@ -4,11 +4,15 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "base/loop.h"
 #include "emul/core/bus.h"
 #include "emul/core/chardev.h"
 #include "emul/core/device.h"
 #include "emul/core/machine.h"
+#include "storage/disk.h"
 #include "tests/unit.h"
 
 #define WINDOW_AT(i) (UINT64_C(0x10000000000) * ((i) + 1))
@@ -17,6 +21,8 @@ struct bench {
 	struct machine *m;
 	struct device *dev;
 	struct chardev chr;
+	struct loop *io; /* where queues are served: between the steps of the guest */
+	struct disk *disk;
 };
 
 static uint32_t seed_of_walk;
@@ -38,12 +44,25 @@ static unsigned count_classes(void)
 	return n;
 }
 
-static bool has_chardev(const struct device_class *class)
+static bool has_prop(const struct device_class *class, const char *name)
 {
 	for (const struct device_prop *p = class->props; p && p->name; p++)
-		if (!strcmp(p->name, "chardev"))
+		if (!strcmp(p->name, name))
 			return true;
 	return false;
+}
+
+/* A disk of 1 MiB in memory. */
+static struct disk *some_disk(void)
+{
+	struct disk_options o = { .format = "raw", .flags = DISK_NO_LOCK };
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+	struct disk *d = NULL;
+	struct err e = { 0 };
+
+	ck_assert_int_eq(ftruncate(fd, 1 << 20), 0);
+	ck_assert_msg(!disk_open_fd(fd, "disk", &o, &d, &e), "%s", e.msg);
+	return d;
 }
 
 static void bench_add(struct bench *b, const struct device_class *class)
@@ -51,8 +70,10 @@ static void bench_add(struct bench *b, const struct device_class *class)
 	struct err e = { 0 };
 
 	ck_assert_msg(!device_new(class, "dut", &b->dev, &e), "%s", e.msg);
-	if (has_chardev(class))
+	if (has_prop(class, "chardev"))
 		ck_assert_int_eq(device_set_pointer(b->dev, "chardev", &b->chr, &e), 0);
+	if (has_prop(class, "disk"))
+		ck_assert_int_eq(device_set_pointer(b->dev, "disk", b->disk, &e), 0);
 	list_append(&b->m->devices, &b->dev->node);
 	ck_assert_msg(!machine_plug(b->dev, b->m, &e), "%s: %s", class->name, e.msg);
 	for (unsigned i = 0; class->windows && class->windows[i].name; i++)
@@ -67,8 +88,11 @@ static void bench_init(struct bench *b, const struct device_class *class)
 	struct err e = { 0 };
 
 	memset(b, 0, sizeof(*b));
+	ck_assert_int_eq(loop_new(&b->io, &e), 0);
+	if (has_prop(class, "disk"))
+		b->disk = some_disk();
 	ck_assert_msg(
-	    !machine_new(board_find("none"), NULL, &config, NULL, NULL, NULL, NULL, -1, &b->m, &e),
+	    !machine_new(board_find("none"), NULL, &config, NULL, NULL, b->io, NULL, -1, &b->m, &e),
 	    "%s", e.msg);
 	bench_add(b, class);
 }
@@ -76,6 +100,9 @@ static void bench_init(struct bench *b, const struct device_class *class)
 static void bench_fini(struct bench *b)
 {
 	machine_free(b->m);
+	if (b->disk)
+		disk_close(b->disk);
+	loop_free(b->io);
 }
 
 /* Mostly the first registers, where the interesting ones are; now and then anywhere. */
@@ -133,6 +160,7 @@ static void scribble(struct bench *b, uint32_t seed, unsigned steps)
 			break;
 		default: bus_write(b->m->bus, at, size, some_value());
 		}
+		loop_once(b->io, false);
 	}
 }
 
