@@ -100,6 +100,7 @@ int netdev_open_socket(struct loop *loop, int fd, struct netdev **ret, struct er
 
 int netdev_open_tap(struct loop *loop, int fd, struct netdev **ret, struct err *e)
 {
+	/* seccomp setup: ioctl(1=TUNSETVNETHDRSZ) */
 	int size = VNET_HEADER, r = netdev_new(loop, fd, true, ret, e);
 
 	if (r < 0)
@@ -123,7 +124,7 @@ unsigned netdev_features(const struct netdev *n)
 	return n->features;
 }
 
-/* seccomp: ioctl - offloads of a tap device */
+/* seccomp: ioctl(1=TUNSETOFFLOAD) - offloads of a tap device */
 void netdev_use(struct netdev *n, unsigned features)
 {
 	unsigned offload = 0;

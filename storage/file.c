@@ -174,7 +174,7 @@ static int fd_writev(struct file *f, uint64_t off, const struct iovec *iov, int 
 	return 0;
 }
 
-/* seccomp: fallocate ioctl(BLKZEROOUT) */
+/* seccomp: fallocate ioctl(1=BLKZEROOUT) */
 static int fd_zero(struct file *f, uint64_t off, uint64_t len, bool punch, struct err *e)
 {
 	int mode = punch ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE;

@@ -48,7 +48,7 @@ static void *pool_thread(void *arg)
 	return NULL;
 }
 
-/* Signals are for the thread of main(). seccomp: clone3 futex rt_sigprocmask */
+/* Signals are for the thread of main(). */
 static int start_threads(struct pool *p, unsigned n, struct err *e)
 {
 	pthread_attr_t attr;

@@ -207,7 +207,7 @@ static void leave_pool(struct disk_queue *q)
 		pool_free(last);
 }
 
-/* seccomp: eventfd2 */
+/* seccomp setup: eventfd2 - queues of disks */
 static int queue_init(struct disk_queue *q, struct loop *l, unsigned depth, enum disk_engine engine,
 		      struct err *e)
 {

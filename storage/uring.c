@@ -14,7 +14,7 @@ struct ring {
 	struct io_uring u;
 };
 
-/* seccomp: io_uring_setup io_uring_register mmap munmap */
+/* seccomp setup: io_uring_setup io_uring_register - queues of disks */
 int ring_new(unsigned depth, int wake_fd, struct ring **ret, struct err *e)
 {
 	struct ring *r = calloc(1, sizeof(*r));
