@@ -2,11 +2,11 @@
  * demo.h - the demo guest: a small operating system that shows what a virtual computer has.
  *
  * It is compiled into vmctl ("vmctl run demo") and is the workhorse of the tests. It knows its
- * machine from the device tree alone, drives everything by polling, and allocates once and for all.
- * The files beside this one are portable; riscv/ has what the CPU makes different.
+ * machine from what the loader hands over, drives everything by polling, and frees no memory.
+ * The files beside this one are portable; riscv/ and x86/ have what the CPU makes different.
  *
  * There is one struct demo, made by the boot hart on its stack's page; every hart finds it through
- * its own struct hart, and that through a register (riscv: tp).
+ * its own struct hart, and that through a register (riscv: tp, x86: the base of gs).
  */
 #ifndef DEMO_H
 #define DEMO_H
@@ -36,11 +36,12 @@ struct demo;
 
 /* One CPU. Written by itself, but for job, which the boot hart gives it. */
 struct hart {
+	struct hart *self;
 	struct demo *demo;
 	uint64_t id;        /* the hardware's name for it */
-	void *catch_stack;  /* riscv/entry.S: where an expected trap continues, or NULL */
+	void *catch_stack;  /* entry.S: where an expected trap continues, or NULL */
 	void *kernel_stack; /* top of the stack for traps from user mode */
-	uint64_t trap_cause, trap_value, trap_pc;
+	uint64_t trap_cause, trap_value, trap_pc, trap_error;
 	unsigned index;
 	volatile unsigned timers, ipis; /* interrupts seen */
 	void (*volatile job)(struct hart *h, void *arg);
@@ -84,8 +85,10 @@ uint32_t crc32(uint32_t crc, const void *data, size_t len);
 void uart_console(struct console *con, uint64_t base);
 int uart_read(struct console *con);
 
-/* machine.c: fills in what the device tree says. */
+/* machine.c: fills in what the device tree says, or what is known from elsewhere. */
 void machine_find(struct demo *d);
+void machine_add_hart(struct demo *d, uint64_t id);
+void machine_add_virtio(struct demo *d, uint64_t base);
 
 /* shell.c: commands from the boot arguments, or a prompt. Returns when asked to power off. */
 void shell_run(struct demo *d);
@@ -100,11 +103,10 @@ bool port_command(struct demo *d, const char *arg); /* the virtio console */
 /* selftest.c */
 bool selftest_command(struct demo *d, const char *arg);
 
-/* What the CPU makes different: riscv/arch.c. */
+/* What the CPU makes different: arch.c of each. */
 struct hart *hart_self(void);
 const char *arch_name(void);
 void arch_describe(struct demo *d);           /* lines for "info" */
-void arch_setup(struct demo *d);              /* console and traps, on the boot hart */
 void arch_start_harts(struct demo *d);        /* the others: each waits for a job */
 void arch_poke(struct hart *h);               /* an interrupt to another CPU */
 uint64_t arch_ticks(void);                    /* tick_hz a second */

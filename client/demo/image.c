@@ -9,15 +9,19 @@ struct image {
 	const char *start, *end;
 };
 
-#ifdef DEMO_RISCV64
-asm(".pushsection .rodata\n"
-    "	.balign 16\n"
-    "demo_riscv64_start:\n"
-    "	.incbin \"" DEMO_RISCV64 "\"\n"
-    "demo_riscv64_end:\n"
-    "	.popsection\n");
+/* INCLUDE(name, "file"): name_start and name_end are around the bytes of the file. */
+#define INCLUDE(name, file)                             \
+	asm(".pushsection .rodata\n"                    \
+	    "	.balign 16\n" #name "_start:\n"         \
+	    "	.incbin \"" file "\"\n" #name "_end:\n" \
+	    "	.popsection\n");                        \
+	extern const char name##_start[], name##_end[]
 
-extern const char demo_riscv64_start[], demo_riscv64_end[];
+#ifdef DEMO_RISCV64
+INCLUDE(demo_riscv64, DEMO_RISCV64);
+#endif
+#ifdef DEMO_X86_64
+INCLUDE(demo_x86_64, DEMO_X86_64);
 #endif
 
 bool demo_image(const char *cpu, const void **data, size_t *size)
@@ -25,6 +29,9 @@ bool demo_image(const char *cpu, const void **data, size_t *size)
 	static const struct image images[] = {
 #ifdef DEMO_RISCV64
 		{ "riscv64", demo_riscv64_start, demo_riscv64_end },
+#endif
+#ifdef DEMO_X86_64
+		{ "x86_64", demo_x86_64_start, demo_x86_64_end },
 #endif
 		{ NULL },
 	};

@@ -6,9 +6,10 @@
 #include <stddef.h>
 
 /*
- * The kernel image for a CPU ("riscv64"): a flat Linux boot image that the ordinary kernel loader
- * takes, linked for RAM at 0x80000000. False when this build has none, because the cross compiler
- * was missing (riscv64: Debian's gcc-riscv64-linux-gnu).
+ * The kernel for a CPU, as the ordinary kernel loader takes it. "riscv64": a flat Linux boot image,
+ * linked for RAM at 0x80000000. "x86_64": an ELF program with a PVH entry. False when this build
+ * has none, because the cross compiler was missing (Debian's gcc-riscv64-linux-gnu,
+ * gcc-x86-64-linux-gnu).
  */
 bool demo_image(const char *cpu, const void **data, size_t *size);
 

@@ -14,10 +14,17 @@ demo_riscv = \
 	client/demo/riscv/selftest_float.c client/demo/riscv/selftest_paging.c \
 	client/demo/riscv/selftest_smp.c client/demo/riscv/selftest_trap.c client/demo/riscv/trap.c
 demo_headers = \
-	client/demo/demo.h client/demo/fdt.h client/demo/selftest.def client/demo/selftest.h \
-	client/demo/virtio.h client/demo/riscv/offsets.h client/demo/riscv/paging.h \
-	client/demo/riscv/riscv.h
-EXTRA_DIST += $(demo_common) $(demo_riscv) $(demo_headers) client/demo/riscv/image.lds
+	client/demo/demo.h client/demo/fdt.h client/demo/selftest.h client/demo/virtio.h \
+	client/demo/riscv/offsets.h client/demo/riscv/paging.h client/demo/riscv/riscv.h \
+	client/demo/riscv/selftest.def client/demo/x86/offsets.h client/demo/x86/selftest.def \
+	client/demo/x86/x86.h
+demo_x86 = \
+	client/demo/x86/arch.c client/demo/x86/cpu.c client/demo/x86/entry.S \
+	client/demo/x86/selftest_code.c client/demo/x86/selftest_cpu.c \
+	client/demo/x86/selftest_paging.c client/demo/x86/selftest_smp.c \
+	client/demo/x86/selftest_trap.c client/demo/x86/trap.c
+EXTRA_DIST += $(demo_common) $(demo_riscv) $(demo_x86) $(demo_headers) \
+	client/demo/riscv/image.lds client/demo/x86/image.lds
 
 # Freestanding: no library, no floating point, and no memcpy() made of a loop inside memcpy().
 DEMO_CFLAGS = -std=gnu11 -O2 -ffreestanding -nostdlib -static -fno-pic -fno-stack-protector \
@@ -25,6 +32,9 @@ DEMO_CFLAGS = -std=gnu11 -O2 -ffreestanding -nostdlib -static -fno-pic -fno-stac
 	-I$(top_srcdir)/client/demo $(WARN_CFLAGS)
 DEMO_RISCV_CFLAGS = $(DEMO_CFLAGS) -march=rv64imac_zicsr_zifencei -mabi=lp64 -mcmodel=medany \
 	-I$(top_srcdir)/client/demo/riscv
+# CPL 0 may be emulated by the host, without SSE: integer instructions only, everywhere.
+DEMO_X86_CFLAGS = $(DEMO_CFLAGS) -m64 -march=x86-64 -mgeneral-regs-only -mno-red-zone \
+	-fcf-protection=none -mcmodel=small -no-pie -I$(top_srcdir)/client/demo/x86
 
 if HAVE_RISCV64_CC
 client_demo_libdemo_la_CPPFLAGS += -DDEMO_RISCV64='"client/demo/demo-riscv64.bin"'
@@ -39,4 +49,16 @@ client/demo/demo-riscv64.bin: client/demo/demo-riscv64.elf
 	$(AM_V_GEN)$(RISCV64_OBJCOPY) -O binary client/demo/demo-riscv64.elf $@
 
 CLEANFILES += client/demo/demo-riscv64.elf client/demo/demo-riscv64.bin
+endif
+
+if HAVE_X86_64_CC
+client_demo_libdemo_la_CPPFLAGS += -DDEMO_X86_64='"client/demo/demo-x86_64.elf"'
+$(client_demo_libdemo_la_OBJECTS): client/demo/demo-x86_64.elf
+
+client/demo/demo-x86_64.elf: $(demo_common) $(demo_x86) $(demo_headers) client/demo/x86/image.lds
+	$(AM_V_at)$(MKDIR_P) client/demo
+	$(AM_V_GEN)$(X86_64_CC) $(DEMO_X86_CFLAGS) -Wl,-T,$(top_srcdir)/client/demo/x86/image.lds \
+		-Wl,-s -o $@ $(addprefix $(top_srcdir)/,$(demo_common) $(demo_x86))
+
+CLEANFILES += client/demo/demo-x86_64.elf
 endif

@@ -1,33 +1,39 @@
-/* machine.c - what the device tree says this machine has. Boot hart, once. */
+/* machine.c - what this machine has, found out once by the boot hart. */
 #include "demo.h"
 #include "virtio.h"
 
-static void find_cpu(struct demo *d, const struct fdt_node *n)
+void machine_add_hart(struct demo *d, uint64_t id)
 {
-	uint64_t id, size;
 	struct hart *h;
 
-	const char *status = fdt_string(n, "status");
-
-	if (!fdt_reg(n, &id, &size) || (status && !strcmp(status, "disabled")))
-		return;
-	if (!d->isa)
-		d->isa = fdt_string(n, "riscv,isa");
 	if (id == d->harts[0]->id || d->n_harts == HARTS_MAX)
 		return;
 	h = demo_alloc(d, sizeof(*h));
+	h->self = h;
 	h->demo = d;
 	h->id = id;
 	h->index = d->n_harts;
 	d->harts[d->n_harts++] = h;
 }
 
-static void find_virtio(struct demo *d, uint64_t base)
+void machine_add_virtio(struct demo *d, uint64_t base)
 {
 	struct virtio *v = virtio_probe(d, base);
 
 	if (v && d->n_virtio < DEVICES_MAX)
 		d->virtio[d->n_virtio++] = v;
+}
+
+static void find_cpu(struct demo *d, const struct fdt_node *n)
+{
+	const char *status = fdt_string(n, "status");
+	uint64_t id, size;
+
+	if (!fdt_reg(n, &id, &size) || (status && !strcmp(status, "disabled")))
+		return;
+	if (!d->isa)
+		d->isa = fdt_string(n, "riscv,isa");
+	machine_add_hart(d, id);
 }
 
 static void look_at(struct demo *d, const struct fdt_node *n)
@@ -55,7 +61,7 @@ static void look_at(struct demo *d, const struct fdt_node *n)
 	else if (fdt_compatible(n, "google,goldfish-rtc"))
 		d->rtc = w;
 	else if (fdt_compatible(n, "virtio,mmio"))
-		find_virtio(d, w.base);
+		machine_add_virtio(d, w.base);
 }
 
 void machine_find(struct demo *d)

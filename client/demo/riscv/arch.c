@@ -26,12 +26,18 @@ static void make_hart(struct demo *d, struct hart *h)
 	h->kernel_stack = stack + STACK_SIZE;
 }
 
+static void find_console(struct console *con)
+{
+	if (!sbi_console(con) && con->uart)
+		uart_console(con, (uintptr_t)con->uart);
+}
+
 /* From entry.S, on the boot stack. */
 void boot_main(uint64_t id, const void *tree);
 void boot_main(uint64_t id, const void *tree)
 {
 	struct demo d = { .heap = _heap, .heap_end = _end, .tick_hz = 10000000 };
-	struct hart boot = { .demo = &d, .id = id, .online = true };
+	struct hart boot = { .self = &boot, .demo = &d, .id = id, .online = true };
 
 	asm volatile("mv tp, %0" ::"r"(&boot));
 	sbi_legacy_console(&d.console);
@@ -43,16 +49,10 @@ void boot_main(uint64_t id, const void *tree)
 		arch_crash();
 	}
 	machine_find(&d);
-	arch_setup(&d);
+	find_console(&d.console);
 	arch_start_harts(&d);
 	shell_run(&d);
 	arch_exit(&d, d.failures != 0);
-}
-
-void arch_setup(struct demo *d)
-{
-	if (!sbi_console(&d->console) && d->console.uart)
-		uart_console(&d->console, (uintptr_t)d->console.uart);
 }
 
 /* From entry.S, on every other hart. */
