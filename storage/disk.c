@@ -98,11 +98,16 @@ static int must_write(struct disk *d, bool can, const char *what, struct err *e)
 	return 0;
 }
 
-/* A longer backing image must not shine through where the disk ended before. */
-static int hide_backing(struct disk *d, uint64_t old, struct err *e)
+/*
+ * What is new reads as zeroes: the rest of the unit in which the disk ended may hold anything, and
+ * a longer backing image must not shine through.
+ */
+static int hide_old_tail(struct disk *d, uint64_t old, struct err *e)
 {
-	uint64_t end = d->backing ? MIN(d->size, d->backing->size) : 0;
+	uint64_t end = MIN(d->size, round_up(old, d->unit));
 
+	if (d->backing)
+		end = MAX(end, MIN(d->size, d->backing->size));
 	return end > old ? disk_zero(d, old, end - old, false, e) : 0;
 }
 
@@ -121,7 +126,7 @@ int disk_resize(struct disk *d, uint64_t size, struct err *e)
 		r = d->format->resize(d, size, e);
 	d->map_changes++;
 	if (r == 0)
-		r = hide_backing(d, old, e);
+		r = hide_old_tail(d, old, e);
 	return r < 0 ? r : engine_flush(d, e);
 }
 

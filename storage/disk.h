@@ -35,9 +35,10 @@ enum {
 	DISK_NO_LOCK = 4,  /* take no lock: the caller holds one, or others may share the file */
 	DISK_UNSAFE =
 	    8, /* flushes are not passed to the host: for files that will be thrown away */
-	DISK_PROBE_RAW = 16,  /* "raw" may be the result of probing a writable image */
-	DISK_NO_BACKING = 32, /* look at this layer alone; what is not in it reads as zeroes */
-	DISK_DIRECT = 64,     /* past the host's page cache */
+	DISK_PROBE_RAW = 16,   /* "raw" may be the result of probing a writable image */
+	DISK_NO_BACKING = 32,  /* look at this layer alone; what is not in it reads as zeroes */
+	DISK_FOR_REPAIR = 128, /* opened to be repaired: also when marked as dirty or corrupt */
+	DISK_DIRECT = 64,      /* past the host's page cache */
 };
 
 /* ---- Which other files an image may bring in ---- */

@@ -191,6 +191,7 @@ struct disk {
 	pthread_cond_t ranges_changed;
 	struct list ranges;   /* of struct disk_range */
 	uint64_t map_changes; /* counts commits, zeroes and discards */
+	bool wants_flush;     /* set by a format whose tables in memory should be written soon */
 	bool map_in_memory;   /* map() must not read the file now: -EAGAIN instead */
 
 	pthread_mutex_t unit_lock; /* guards the unit that was expanded last */

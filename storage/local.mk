@@ -15,6 +15,17 @@ storage_libstorage_la_SOURCES = \
 	storage/lock.c \
 	storage/open.c storage/open.h \
 	storage/pool.c \
+	storage/qcow2.c storage/qcow2.h \
+	storage/qcow2_cache.c \
+	storage/qcow2_check.c \
+	storage/qcow2_commit.c \
+	storage/qcow2_create.c \
+	storage/qcow2_header.c \
+	storage/qcow2_map.c \
+	storage/qcow2_ref.c \
+	storage/qcow2_resize.c \
+	storage/qcow2_snapshot.c \
+	storage/qcow2_write.c \
 	storage/queue.c storage/queue.h \
 	storage/range.c \
 	storage/raw.c \

@@ -143,7 +143,7 @@ static int write_step(struct disk *d, uint64_t off, uint64_t len, bool alone, st
 static int write_ranged(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e)
 {
 	struct disk_range range;
-	bool alone = false;
+	bool alone = false, full;
 	int r = 0;
 
 	pthread_mutex_lock(&d->meta);
@@ -161,8 +161,9 @@ static int write_ranged(struct disk *d, uint64_t off, struct cursor *c, uint64_t
 		}
 	}
 	range_unlock(d, &range);
+	full = d->wants_flush;
 	pthread_mutex_unlock(&d->meta);
-	return r;
+	return r == 0 && full ? engine_flush(d, e) : r;
 }
 
 int engine_write(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e)

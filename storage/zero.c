@@ -63,6 +63,7 @@ static int zero_units(struct disk *d, uint64_t off, uint64_t end, bool unmap, bo
 		      struct err *e)
 {
 	struct disk_range range;
+	bool full;
 	int r = 0;
 
 	if (d->unit == 1) {
@@ -82,8 +83,9 @@ static int zero_units(struct disk *d, uint64_t off, uint64_t end, bool unmap, bo
 		off += len;
 	}
 	range_unlock(d, &range);
+	full = d->wants_flush;
 	pthread_mutex_unlock(&d->meta);
-	return r;
+	return r == 0 && full ? engine_flush(d, e) : r;
 }
 
 int engine_zero(struct disk *d, uint64_t off, uint64_t len, bool unmap, struct err *e)

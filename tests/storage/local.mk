@@ -5,3 +5,8 @@ check_PROGRAMS += tests/storage/check_disk
 tests_storage_check_disk_SOURCES = tests/storage/check_disk.c
 tests_storage_check_disk_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_disk_LDADD = $(STORAGE_TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_model
+tests_storage_check_model_SOURCES = tests/storage/check_model.c
+tests_storage_check_model_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_model_LDADD = $(STORAGE_TEST_LIBS)

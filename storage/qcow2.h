@@ -1,0 +1,225 @@
+/*
+ * qcow2.h - the image format of QEMU, versions 2 and 3, as its files here share it. The layout is
+ * in QEMU's docs/interop/qcow2.txt ("the spec" in comments). All numbers in the file are
+ * big-endian; in memory they are the host's.
+ *
+ * Order of writes, so that a power cut leaves at worst clusters that nobody uses: data and
+ * refcounts are durable before the L2 entry that needs them, a new L2 table before its L1 entry,
+ * and an entry that lets go of a cluster before the cluster's refcount goes down. qcow2_commit.c
+ * does that, at each flush, for everything that happened since the last one.
+ *
+ * Everything in struct qcow2 is guarded by d->meta.
+ */
+#ifndef STORAGE_QCOW2_H
+#define STORAGE_QCOW2_H
+
+#include "base/bitmap.h"
+#include "storage/format.h"
+
+enum { /* the header */
+       Q2_MAGIC_VALUE = 0x514649fb,
+       Q2_AT_VERSION = 4,
+       Q2_AT_BACKING_OFF = 8,
+       Q2_AT_BACKING_LEN = 16,
+       Q2_AT_CLUSTER_BITS = 20,
+       Q2_AT_SIZE = 24,
+       Q2_AT_CRYPT = 32,
+       Q2_AT_L1_ENTRIES = 36,
+       Q2_AT_L1_OFF = 40,
+       Q2_AT_REFTABLE_OFF = 48,
+       Q2_AT_REFTABLE_CLUSTERS = 56,
+       Q2_AT_SNAPSHOTS = 60,
+       Q2_AT_SNAPSHOTS_OFF = 64,
+       Q2_V2_LEN = 72,
+       Q2_AT_INCOMPATIBLE = 72,
+       Q2_AT_COMPATIBLE = 80,
+       Q2_AT_AUTOCLEAR = 88,
+       Q2_AT_REFCOUNT_ORDER = 96,
+       Q2_AT_HEADER_LEN = 100,
+       Q2_V3_LEN = 104,
+       Q2_AT_COMPRESSION = 104,
+};
+
+enum { /* incompatible features */
+       Q2_DIRTY = 1,
+       Q2_CORRUPT = 2,
+       Q2_DATA_FILE = 4,
+       Q2_COMPRESSION = 8,
+       Q2_EXTENDED_L2 = 16,
+       Q2_KNOWN = Q2_DIRTY | Q2_CORRUPT | Q2_COMPRESSION,
+};
+
+#define Q2_LAZY 1u /* compatible feature: refcounts may be postponed; we never do */
+
+enum { /* header extensions */
+       Q2_EXT_BACKING_FORMAT = (int)0xe2792aca,
+       Q2_EXT_FEATURES = 0x6803f857,
+       Q2_EXT_BITMAPS = 0x23852875,
+};
+
+#define Q2_COPIED     (UINT64_C(1) << 63) /* refcount is exactly one */
+#define Q2_COMPRESSED (UINT64_C(1) << 62)
+#define Q2_ZERO       UINT64_C(1)
+#define Q2_OFFSET     UINT64_C(0x00fffffffffffe00)
+#define Q2_OFFSET_MAX (UINT64_C(1) << 56)
+
+/* Limits, those of QEMU. */
+#define Q2_L1_BYTES_MAX       (32 * MiB)
+#define Q2_REFTABLE_BYTES_MAX (8 * MiB)
+#define Q2_SNAPSHOTS_MAX      65536u
+#define Q2_BACKING_MAX        1023u
+
+/* A piece of a table in memory. */
+struct slice {
+	struct list node;       /* of all, in the order of the clock */
+	struct list dirty_node; /* of those that must be written */
+	struct slice *next;     /* in the hash chain */
+	uint64_t off;           /* in the file */
+	uint32_t l1_index;      /* L2: whose table it is a piece of */
+	bool is_l2, used, dirty, staged;
+	uint8_t data[];
+};
+
+/* Clusters that nothing durable points to any more once the next commit is through. */
+struct let_go {
+	uint64_t first, n; /* clusters; each loses one reference */
+	bool punch;
+};
+
+struct q2_snapshot {
+	uint64_t l1_off, size, vmstate_size;
+	uint32_t l1_entries, extra_len;
+	uint32_t sec, nsec;
+	uint64_t vm_clock;
+	uint8_t *extra; /* as in the file */
+	char *id, *name;
+};
+
+struct qcow2 {
+	uint32_t version, cluster_bits, cluster_size, refcount_order;
+	uint32_t l2_bits, l2_entries; /* per table */
+	uint32_t slice_size;
+	uint64_t incompatible, compatible, autoclear;
+	uint32_t header_len;
+	enum codec codec;
+	bool has_bitmaps;
+
+	uint64_t *l1;
+	uint32_t l1_entries;
+	uint64_t l1_off;
+	uint64_t *l1_dirty; /* a bit for each entry that is not in the file yet */
+	uint32_t *l1_changed, l1_changed_n, l1_changed_room;
+
+	uint64_t *reftable;
+	uint32_t reftable_entries;
+	uint64_t reftable_off;
+	bool reftable_moved; /* neither the table nor the header are in the file yet */
+	uint32_t *ref_changed, ref_changed_n, ref_changed_room; /* entries not in the file yet */
+
+	uint64_t free_hint; /* no free cluster below this one */
+	struct let_go *let_go;
+	size_t let_go_n, let_go_room;
+
+	struct slice **hash;
+	uint32_t hash_size; /* a power of two */
+	struct list slices, dirty;
+	uint32_t slice_n, slice_max, dirty_n;
+
+	struct q2_snapshot *snapshots;
+	uint32_t snapshot_n;
+	uint64_t snapshots_off, snapshots_len;
+};
+
+static inline struct qcow2 *qcow2_of(struct disk *d)
+{
+	return d->priv;
+}
+
+static inline uint64_t q2_clusters(const struct qcow2 *q, uint64_t bytes)
+{
+	return (bytes + q->cluster_size - 1) >> q->cluster_bits;
+}
+
+/* qcow2_header.c */
+int q2_open(struct disk *d, struct err *e);
+void q2_close(struct disk *d);
+/* Bytes of the header from memory; the caller syncs. */
+int q2_write_header(struct disk *d, struct err *e);
+/* Where tables may not lie: outside the file, over the header. */
+int q2_check_table(struct disk *d, uint64_t off, uint64_t len, const char *what, struct err *e);
+int q2_load_table(struct disk *d, uint64_t off, uint32_t n, uint64_t **ret, struct err *e);
+int q2_store_table(struct disk *d, uint64_t off, const uint64_t *t, uint32_t n, uint64_t clear,
+		   struct err *e);
+
+/* qcow2_cache.c */
+int q2_cache_init(struct disk *d, struct err *e);
+void q2_cache_free(struct qcow2 *q);
+int q2_slice(struct disk *d, uint64_t table, uint64_t at, bool is_l2, uint32_t l1_index,
+	     struct slice **ret, struct err *e);
+void q2_dirty(struct disk *d, struct slice *s);
+/* Forget the slices of a table that is about to be written around the cache. */
+void q2_forget(struct qcow2 *q, uint64_t off, uint64_t len);
+
+/* qcow2_ref.c */
+int q2_ref_get(struct disk *d, uint64_t cluster, uint64_t *ret, struct err *e);
+/* Adds to the count of n clusters; an error before any change when one would overflow or is 0. */
+int q2_ref_add(struct disk *d, uint64_t cluster, uint64_t n, int delta, struct err *e);
+/* Up to n free clusters in a row; they have a reference afterwards. */
+int q2_take_clusters(struct disk *d, uint64_t n, uint64_t *first, uint64_t *got, struct err *e);
+/* Exactly n in a row, for a table. */
+int q2_take_exactly(struct disk *d, uint64_t n, uint64_t *first, struct err *e);
+int q2_let_go(struct disk *d, uint64_t first, uint64_t n, bool punch, struct err *e);
+uint64_t q2_refs_per_block(const struct qcow2 *q);
+uint64_t q2_ref_max(const struct qcow2 *q);
+int q2_ref_place(struct disk *d, uint64_t block, uint64_t cluster, struct err *e);
+int q2_ref_set(struct disk *d, uint64_t cluster, uint64_t value, struct err *e);
+
+/* Appends to a list of changed entries. */
+int q2_remember(uint32_t **list, uint32_t *n, uint32_t *room, uint32_t v, struct err *e);
+
+/* qcow2_map.c */
+int q2_map(struct disk *d, uint64_t off, uint64_t want, struct extent *x, struct err *e);
+int q2_l2_entry(struct disk *d, uint64_t off, struct slice **s, uint32_t *i, struct err *e);
+/* The host clusters an L2 entry uses: none for unallocated and plain zero. */
+int q2_entry_clusters(struct disk *d, uint64_t entry, uint64_t *first, uint64_t *n, struct err *e);
+int q2_check_entry(struct disk *d, uint64_t entry, uint64_t off, struct err *e);
+
+/* qcow2_write.c */
+int q2_alloc(struct disk *d, uint64_t off, uint64_t want, struct extent *x, struct err *e);
+int q2_publish(struct disk *d, uint64_t off, const struct extent *x, struct err *e);
+void q2_abandon(struct disk *d, uint64_t off, const struct extent *x);
+int q2_zero(struct disk *d, uint64_t off, uint64_t *len, bool unmap, struct err *e);
+int q2_discard(struct disk *d, uint64_t off, uint64_t *len, struct err *e);
+/* Entry 0 for whole units, whatever the version. */
+int q2_unmap(struct disk *d, uint64_t off, uint64_t *len, struct err *e);
+
+int q2_set_l1(struct qcow2 *q, uint32_t i, uint64_t entry, struct err *e);
+
+/* qcow2_commit.c: without d->meta, nobody else committing. */
+int q2_flush(struct disk *d, struct err *e);
+int q2_settle(struct disk *d, struct err *e); /* until nothing is dirty */
+int q2_finish(struct disk *d, struct err *e);
+
+/* qcow2_snapshot.c */
+int q2_snapshots_load(struct disk *d, struct err *e);
+void q2_snapshots_free(struct qcow2 *q);
+int q2_snapshot_create(struct disk *d, const char *name, struct err *e);
+int q2_snapshot_delete(struct disk *d, const char *name, struct err *e);
+int q2_snapshot_revert(struct disk *d, const char *name, struct err *e);
+/* The "refcount one" marks of the active tables, from the counts; settles. */
+int q2_mark_owned(struct disk *d, struct err *e);
+int q2_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n, struct err *e);
+
+/* qcow2_check.c */
+int q2_check(struct disk *d, unsigned repair, struct disk_check *c, struct err *e);
+/* Refcounts and "refcount one" marks made right from the tables. */
+int q2_rebuild(struct disk *d, struct err *e);
+
+/* qcow2_create.c */
+extern const struct format_option q2_options[];
+int q2_create(struct file *f, const struct create_args *a, struct err *e);
+
+/* qcow2_resize.c */
+int q2_resize(struct disk *d, uint64_t size, struct err *e);
+
+#endif

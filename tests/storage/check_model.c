@@ -1,0 +1,403 @@
+/*
+ * Random operations on an image against a plain array of bytes. What they disagree about is a
+ * bug, whatever the format; qemu-img, where it is installed, must find the image clean and read
+ * the same bytes. VMD_SEED=N repeats a run, VMD_OPS=N makes it longer.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "storage/disk.h"
+#include "tests/unit.h"
+
+#define SIZE_MAX_ (6u << 20)
+
+struct variant {
+	const char *format, *options;
+	bool backing, snapshots;
+};
+
+static const struct variant variants[] = {
+	{ "raw", NULL, false, false },
+	{ "qcow2", NULL, false, true },
+	{ "qcow2", NULL, true, true },
+	{ "qcow2", "cluster_size=512", false, true },
+	{ "qcow2", "cluster_size=512,refcount_bits=64", true, true },
+	{ "qcow2", "cluster_size=4K,refcount_bits=1", true, false },
+	{ "qcow2", "cluster_size=4K,refcount_bits=2", false, true },
+	{ "qcow2", "cluster_size=1K,refcount_bits=4", true, true },
+	{ "qcow2", "cluster_size=8K,refcount_bits=8", true, true },
+	{ "qcow2", "cluster_size=2M,refcount_bits=32", false, true },
+	{ "qcow2", "compat=0.10,cluster_size=4K", true, true },
+	{ "qcow2", "compat=0.10,cluster_size=64K", false, true },
+	{ "qcow2", "lazy_refcounts=on,compression_type=zstd", true, true },
+};
+
+struct model {
+	const struct variant *v;
+	struct disk *d;
+	uint8_t *now, *buf;
+	uint64_t size;
+	struct {
+		uint8_t *data;
+		uint64_t size;
+		char name[16];
+	} snap[4];
+	uint64_t rng;
+};
+
+static char dir[64], image[128], base[128];
+static bool have_qemu;
+
+static uint64_t rnd(struct model *m, uint64_t n)
+{
+	m->rng ^= m->rng << 13;
+	m->rng ^= m->rng >> 7;
+	m->rng ^= m->rng << 17;
+	return (m->rng >> 8) % n;
+}
+
+static void make_dir(void)
+{
+	strcpy(dir, "/tmp/vmd-model-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(image, sizeof(image), "%s/image", dir);
+	snprintf(base, sizeof(base), "%s/base", dir);
+	have_qemu = system("qemu-img --version >/dev/null 2>&1") == 0;
+}
+
+static void drop_dir(void)
+{
+	char cmd[100];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+static struct disk *must_open(const struct variant *v)
+{
+	static struct disk_dirs dirs = { .own_dir = true };
+	struct disk_gate gate = disk_gate_dirs(&dirs);
+	struct disk_options o = { .format = v->format, .gate = &gate };
+	struct disk *d;
+	struct err e;
+
+	ck_assert_msg(disk_open(image, &o, &d, &e) == 0, "%s", e.msg);
+	return d;
+}
+
+/* The call may use e. check's own assertions cost a system call each, so not for every one. */
+#define MUST(call)                                            \
+	do {                                                  \
+		struct err e;                                 \
+		int r_ = (call);                              \
+                                                              \
+		if (r_ < 0)                                   \
+			ck_abort_msg("%s: %s", #call, e.msg); \
+	} while (0)
+
+static void make_base(struct model *m, uint64_t size)
+{
+	struct disk_create c = { .format = "raw", .size = size };
+	struct disk_options o = { .format = "raw" };
+	struct disk *d;
+
+	for (uint64_t i = 0; i < size; i++)
+		m->now[i] = (uint8_t)(i / 7 + i / 4093);
+	MUST(disk_create(base, &c, true, &e));
+	MUST(disk_open(base, &o, &d, &e));
+	MUST(disk_write(d, 0, m->now, size, &e));
+	MUST(disk_finish(d, &e));
+}
+
+static void model_start(struct model *m, const struct variant *v, uint64_t seed)
+{
+	struct disk_create c = { .format = v->format, .options = v->options };
+
+	*m = (struct model){ .v = v, .rng = seed * 0x9e3779b97f4a7c15u + 1 };
+	m->now = calloc(1, SIZE_MAX_);
+	m->buf = calloc(1, SIZE_MAX_);
+	m->size = c.size = 3 * MiB + 512 + rnd(m, 1000);
+	if (v->backing) {
+		/* A shorter or a longer one. */
+		make_base(m, m->size + 5000 - rnd(m, 10000));
+		memset(m->now + m->size, 0, SIZE_MAX_ - m->size);
+		c.backing = "base";
+		c.backing_format = "raw";
+	}
+	MUST(disk_create(image, &c, true, &e));
+	m->d = must_open(v);
+}
+
+static void pick(struct model *m, uint64_t *off, uint64_t *len)
+{
+	uint64_t most = rnd(m, 4) ? 9000 : 400000;
+
+	*off = rnd(m, m->size);
+	if (rnd(m, 3) == 0)
+		*off = round_down(*off, 4096);
+	*len = 1 + rnd(m, most);
+	if (rnd(m, 3) == 0)
+		*len = round_up(*len, 4096);
+	*len = MIN(*len, m->size - *off);
+}
+
+static void op_write(struct model *m)
+{
+	uint64_t off, len, v = rnd(m, 1 << 30);
+
+	pick(m, &off, &len);
+	for (uint64_t i = 0; i < len; i++)
+		m->now[off + i] = (uint8_t)(v + i * 31 + (i >> 9));
+	MUST(disk_write(m->d, off, m->now + off, len, &e));
+}
+
+static void op_zero(struct model *m)
+{
+	uint64_t off, len;
+
+	pick(m, &off, &len);
+	memset(m->now + off, 0, len);
+	MUST(disk_zero(m->d, off, len, rnd(m, 2), &e));
+}
+
+/* What a discard leaves is either the old content or zeroes; the model takes what it finds. */
+static void op_discard(struct model *m)
+{
+	uint64_t off, len, unit = disk_unit(m->d);
+
+	pick(m, &off, &len);
+	MUST(disk_discard(m->d, off, len, &e));
+	MUST(disk_read(m->d, off, m->buf, len, &e));
+	for (uint64_t i = 0; i < len; i++) {
+		uint64_t u = round_down(off + i, unit);
+		bool whole = u >= off && (u + unit <= off + len || off + len == m->size);
+
+		if (m->buf[i] != m->now[off + i] && !(whole && m->buf[i] == 0))
+			ck_abort_msg("a discard changed byte %llu", (unsigned long long)(off + i));
+		m->now[off + i] = m->buf[i];
+	}
+}
+
+static void op_compare(struct model *m)
+{
+	uint64_t off, len;
+
+	pick(m, &off, &len);
+	MUST(disk_read(m->d, off, m->buf, len, &e));
+	ck_assert_msg(!memcmp(m->buf, m->now + off, len), "%s %s: bytes differ in %llu+%llu",
+		      m->v->format, m->v->options, (unsigned long long)off,
+		      (unsigned long long)len);
+}
+
+static void compare_all(struct model *m)
+{
+	ck_assert_uint_eq(disk_size(m->d), m->size);
+	MUST(disk_read(m->d, 0, m->buf, m->size, &e));
+	for (uint64_t i = 0; i < m->size; i++)
+		if (m->buf[i] != m->now[i])
+			ck_abort_msg("%s %s: byte %llu is %u, not %u", m->v->format, m->v->options,
+				     (unsigned long long)i, m->buf[i], m->now[i]);
+}
+
+static void op_resize(struct model *m)
+{
+	uint64_t size = 2 * MiB + rnd(m, 4 * MiB - 1);
+
+	if (size < m->size)
+		memset(m->now + size, 0, m->size - size);
+	MUST(disk_resize(m->d, size, &e));
+	m->size = size;
+}
+
+static void check_clean(struct model *m)
+{
+	struct disk_check c = { 0 };
+
+	MUST(disk_check(m->d, 0, &c, &e));
+	ck_assert_uint_eq(c.corruptions, 0);
+	MUST(disk_flush(m->d, &e));
+	MUST(disk_flush(m->d, &e));
+	memset(&c, 0, sizeof(c));
+	MUST(disk_check(m->d, 0, &c, &e));
+	ck_assert_uint_eq(c.leaks, 0);
+}
+
+static void op_reopen(struct model *m)
+{
+	MUST(disk_finish(m->d, &e));
+	m->d = must_open(m->v);
+	compare_all(m);
+	check_clean(m);
+}
+
+static void op_snapshot(struct model *m)
+{
+	/* Two bits count to three: that many snapshots, and going back needs one more. */
+	bool narrow = m->v->options && strstr(m->v->options, "refcount_bits=2");
+	unsigned i = (unsigned)rnd(m, ARRAY_SIZE(m->snap));
+	int r = 0;
+
+	if (m->snap[i].data && rnd(m, 2)) {
+		if (narrow)
+			r = disk_snapshot_revert(m->d, m->snap[i].name, NULL);
+		else
+			MUST(disk_snapshot_revert(m->d, m->snap[i].name, &e));
+		if (r == -ERANGE)
+			return;
+		memcpy(m->now, m->snap[i].data, SIZE_MAX_);
+		m->size = m->snap[i].size;
+		compare_all(m);
+		return;
+	}
+	if (m->snap[i].data) {
+		MUST(disk_snapshot_delete(m->d, m->snap[i].name, &e));
+		free(m->snap[i].data);
+		m->snap[i].data = NULL;
+		return;
+	}
+	snprintf(m->snap[i].name, sizeof(m->snap[i].name), "snap-%u", i);
+	if (narrow)
+		r = disk_snapshot_create(m->d, m->snap[i].name, NULL);
+	else
+		MUST(disk_snapshot_create(m->d, m->snap[i].name, &e));
+	if (r == -ERANGE)
+		return;
+	m->snap[i].data = malloc(SIZE_MAX_);
+	memcpy(m->snap[i].data, m->now, SIZE_MAX_);
+	m->snap[i].size = m->size;
+}
+
+static void step(struct model *m)
+{
+	uint64_t dice = rnd(m, 1000);
+
+	if (dice < 450)
+		op_write(m);
+	else if (dice < 600)
+		op_zero(m);
+	else if (dice < 700)
+		op_discard(m);
+	else if (dice < 920)
+		op_compare(m);
+	else if (dice < 980)
+		MUST(disk_flush(m->d, &e));
+	else if (dice < 985)
+		op_resize(m);
+	else if (dice < 990)
+		op_reopen(m);
+	else if (m->v->snapshots)
+		op_snapshot(m);
+}
+
+/* An independent reader of the same file. */
+static void ask_qemu(struct model *m)
+{
+	char cmd[600];
+	FILE *f;
+
+	if (!have_qemu)
+		return;
+	snprintf(cmd, sizeof(cmd), "cd %s && %s qemu-img convert -f %s -O raw image flat >out 2>&1",
+		 dir, strcmp(m->v->format, "raw") ? "qemu-img check -q image >out 2>&1 &&" : "",
+		 m->v->format);
+	ck_assert_msg(system(cmd) == 0, "qemu-img is not content with %s %s", m->v->format,
+		      m->v->options ? m->v->options : "");
+	snprintf(cmd, sizeof(cmd), "%s/flat", dir);
+	f = fopen(cmd, "r");
+	/* qemu-img leaves out what is not a whole sector. */
+	ck_assert_uint_eq(fread(m->buf, 1, m->size, f) / 512, m->size / 512);
+	fclose(f);
+	ck_assert(!memcmp(m->buf, m->now, round_down(m->size, 512)));
+}
+
+static uint64_t env_number(const char *name, uint64_t otherwise)
+{
+	const char *s = getenv(name);
+
+	return s ? strtoull(s, NULL, 0) : otherwise;
+}
+
+START_TEST(an_image_is_an_array_of_bytes)
+{
+	struct model m;
+	uint64_t ops = env_number("VMD_OPS", 1600);
+
+	model_start(&m, &variants[_i], env_number("VMD_SEED", 1) + (uint64_t)_i);
+	for (uint64_t n = 0; n < ops; n++)
+		step(&m);
+	op_reopen(&m);
+	MUST(disk_finish(m.d, &e));
+	ask_qemu(&m);
+	for (size_t i = 0; i < ARRAY_SIZE(m.snap); i++)
+		free(m.snap[i].data);
+	free(m.now);
+	free(m.buf);
+}
+END_TEST
+
+/* What qemu-io writes, in many shapes, we read. */
+START_TEST(images_of_qemu_read_the_same)
+{
+	static const char *const options[] = {
+		"compat=1.1",      "compat=0.10",      "cluster_size=512",      "cluster_size=2M",
+		"refcount_bits=1", "refcount_bits=64", "compression_type=zstd",
+	};
+	char cmd[900];
+
+	if (!have_qemu) {
+		fprintf(stderr, "skipped: qemu-img is not installed\n");
+		return;
+	}
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(options); i++) {
+		struct variant v = { .format = "qcow2" };
+		struct disk *raw, *d;
+		uint8_t *x = malloc(6 * MiB), *y = malloc(6 * MiB);
+		struct err e;
+
+		snprintf(
+		    cmd, sizeof(cmd),
+		    "cd %s && rm -f image base && head -c 1500000 /dev/urandom > base && "
+		    "yes some text | head -c 3000000 >> base && truncate -s 6M base && "
+		    "qemu-img convert -f raw -O qcow2 %s -o %s base image 2>out && "
+		    "qemu-io -f qcow2 -c 'write -P 7 100K 30K' -c 'write -z 2M 300K' image >out && "
+		    "qemu-io -f raw -c 'write -P 7 100K 30K' -c 'write -z 2M 300K' base >out",
+		    dir, i % 2 ? "-c" : "", options[i / 2]);
+		ck_assert_msg(system(cmd) == 0, "%s", cmd);
+		d = must_open(&v);
+		ck_assert_int_eq(
+		    disk_open(base, &(struct disk_options){ .format = "raw" }, &raw, &e), 0);
+		ck_assert_int_eq(disk_read(raw, 0, x, 6 * MiB, &e), 0);
+		ck_assert_msg(disk_read(d, 0, y, 6 * MiB, &e) == 0, "%s", e.msg);
+		ck_assert(!memcmp(x, y, 6 * MiB));
+		/* And we may go on writing into it. */
+		if (!strcmp(options[i / 2], "refcount_bits=1") && i % 2)
+			goto next;
+		ck_assert_msg(disk_write(d, 50000, x, 1000000, &e) == 0, "%s", e.msg);
+		memmove(y + 50000, x, 1000000);
+		ck_assert_int_eq(disk_read(d, 0, x, 6 * MiB, &e), 0);
+		ck_assert(!memcmp(x, y, 6 * MiB));
+	next:
+		disk_close(d);
+		disk_close(raw);
+		snprintf(cmd, sizeof(cmd), "cd %s && qemu-img check -q image >out 2>&1", dir);
+		ck_assert_msg(system(cmd) == 0, "%s", options[i / 2]);
+		free(x);
+		free(y);
+	}
+}
+END_TEST
+
+static void cases(TCase *t)
+{
+	tcase_add_checked_fixture(t, make_dir, drop_dir);
+	tcase_add_loop_test(t, an_image_is_an_array_of_bytes, 0, ARRAY_SIZE(variants));
+	tcase_add_test(t, images_of_qemu_read_the_same);
+}
+
+int main(void)
+{
+	return unit_run("model", cases);
+}
