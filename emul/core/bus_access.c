@@ -9,6 +9,8 @@
 #include "emul/core/device.h"
 #include "emul/core/ram.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values in memory are little-endian");
+
 static uint64_t swap(uint64_t v, unsigned size)
 {
 	return __builtin_bswap64(v) >> (64 - 8 * size);

@@ -4,6 +4,7 @@
  * A device writes with chardev_write(), which never blocks: what the host cannot take goes into
  * the back end's ring. Input is pushed by the back end on its own thread through on_input, which
  * returns how many bytes the device took; the device calls chardev_ready() when it can take more.
+ * write and ready are called with the device locked, so neither may call on_input itself.
  */
 #ifndef EMUL_CORE_CHARDEV_H
 #define EMUL_CORE_CHARDEV_H

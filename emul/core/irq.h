@@ -8,6 +8,7 @@
 #ifndef EMUL_CORE_IRQ_H
 #define EMUL_CORE_IRQ_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -31,5 +32,20 @@ static inline void irq_set(struct irq *irq, bool level)
 	if (atomic_exchange(&irq->level, level) != level && irq->set)
 		irq->set(irq->arg, irq->input, level);
 }
+
+/*
+ * A wired OR: several lines to one. Its lock is held while out is set, so that the last change is
+ * the one that is seen; it comes after the locks of the devices that drive it.
+ */
+struct irq_or {
+	pthread_mutex_t lock; /* guards high and the order of changes of out */
+	unsigned high;        /* how many lines are */
+	struct irq *out;
+};
+
+void irq_or_init(struct irq_or *g, struct irq *out);
+void irq_or_fini(struct irq_or *g);
+/* An irq_connect() target: arg is the irq_or; all inputs are alike. */
+void irq_or_set(void *arg, unsigned input, bool level);
 
 #endif

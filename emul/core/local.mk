@@ -8,7 +8,8 @@ emul_core_libcore_la_SOURCES = \
 	emul/core/chardev.h \
 	emul/core/clock.c emul/core/clock.h \
 	emul/core/device.c emul/core/device.h \
-	emul/core/engine.h emul/core/irq.h \
+	emul/core/engine.h \
+	emul/core/irq.c emul/core/irq.h \
 	emul/core/machine.c emul/core/machine.h \
 	emul/core/ram.c emul/core/ram.h \
 	emul/core/state.c emul/core/state.h

@@ -6,6 +6,7 @@
 #ifndef EMUL_CORE_MACHINE_H
 #define EMUL_CORE_MACHINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -113,6 +114,8 @@ struct machine {
 	struct ram *ram;     /* main memory, the first of rams */
 	struct machine_ram rams[MACHINE_MAX_RAMS];
 	unsigned n_rams;
+	/* What the guest has made of the CPUs' timebase: ticks to add to those of the clock. */
+	_Atomic uint64_t timebase_delta;
 	void *priv; /* the board's own, freed by board->free_ */
 };
 
