@@ -45,14 +45,20 @@ static void write_file(const char *path, const void *data, size_t len)
 	ck_assert_int_eq(fclose(f), 0);
 }
 
-static bool machine_is_here(const struct machine *m)
+static bool demo_has(const char *cpu)
 {
-	char command[64];
 	const void *image;
 	size_t size;
 
+	return demo_image(cpu, &image, &size);
+}
+
+static bool machine_is_here(const struct machine *m)
+{
+	char command[64];
+
 	snprintf(command, sizeof(command), "command -v %s >/dev/null", m->qemu);
-	return demo_image(m->cpu, &image, &size) && system(command) == 0;
+	return demo_has(m->cpu) && system(command) == 0;
 }
 
 static struct guest *guest_new(const struct machine *m)
@@ -185,6 +191,29 @@ START_TEST(the_image_is_one_the_linux_boot_protocol_knows)
 	ck_assert_int_eq(memcmp(p + 48, "RISCV\0\0\0RSC\5", 12), 0);
 	ck_assert_uint_eq(le64(p + 8), 2 * MiB);
 	ck_assert_uint_ge(le64(p + 16), size);
+}
+END_TEST
+
+/* Hosts that emulate CPL 0 lack x87, SSE, POPCNT, STAC and more there. */
+START_TEST(the_x86_program_is_made_of_plain_integer_instructions)
+{
+	static const char list[] = "objdump -d --no-show-raw-insn %s | grep -Ec '"
+				   "%%[xy]mm|%%st|[[:space:]](clac|stac|popcnt|xsave|xrstor|xgetbv|"
+				   "rdtscp|invpcid|syscall|cmpxchg16b|int)[[:space:]]'";
+	struct guest *g;
+	char command[512], count[16] = "";
+	FILE *f;
+
+	if (!demo_has("x86_64") || system("command -v objdump >/dev/null") != 0)
+		return;
+	g = guest_new(&machines[1]);
+	snprintf(command, sizeof(command), list, g->kernel);
+	f = popen(command, "r");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_ptr_nonnull(fgets(count, sizeof(count), f));
+	pclose(f);
+	ck_assert_str_eq(count, "0\n");
+	guest_free(g);
 }
 END_TEST
 
@@ -336,6 +365,7 @@ END_TEST
 static void cases(TCase *t)
 {
 	tcase_add_test(t, the_image_is_one_the_linux_boot_protocol_knows);
+	tcase_add_test(t, the_x86_program_is_made_of_plain_integer_instructions);
 	for (unsigned i = 0; i < ARRAY_SIZE(machines); i++) {
 		if (!machine_is_here(&machines[i])) {
 			printf("%s: no %s, or no compiler at build time\n", machines[i].cpu,

@@ -97,8 +97,11 @@ uint64_t arch_ticks(void)
 
 void arch_sleep(struct demo *d, uint64_t us)
 {
+	/* With interrupts off, one that comes early stays pending and ends the wfi at once. */
+	csr_clear(sstatus, SSTATUS_SIE);
 	sbi_set_timer(arch_ticks() + d->tick_hz * us / 1000000);
 	asm volatile("wfi" ::: "memory");
+	csr_set(sstatus, SSTATUS_SIE);
 }
 
 /* Chapter 10 of the SBI; then the syscon of QEMU's "virt", which vmd's computer has too. */
