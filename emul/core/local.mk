@@ -10,6 +10,8 @@ emul_core_libcore_la_SOURCES = \
 	emul/core/device.c emul/core/device.h \
 	emul/core/engine.h \
 	emul/core/irq.c emul/core/irq.h \
+	emul/core/loader.c emul/core/loader.h \
+	emul/core/loader_elf.c emul/core/loader_gzip.c emul/core/loader_riscv.c \
 	emul/core/machine.c emul/core/machine.h \
 	emul/core/ram.c emul/core/ram.h \
 	emul/core/state.c emul/core/state.h

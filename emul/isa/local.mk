@@ -18,6 +18,7 @@ emul/isa/riscv/riscv_c_decode.h: emul/isa/riscv/riscv_c.isa emul/isa/isagen$(EXE
 noinst_LTLIBRARIES += emul/isa/libisa.la
 emul_isa_libisa_la_SOURCES = \
 	emul/isa/isa_table.h emul/isa/isas.c \
+	emul/isa/riscv/riscv_boot.c \
 	emul/isa/riscv/riscv_cpu.c emul/isa/riscv/riscv_cpu.h emul/isa/riscv/riscv_priv.h \
 	emul/isa/riscv/riscv_csr.c emul/isa/riscv/riscv_csr.h \
 	emul/isa/riscv/riscv_dis.c \
@@ -27,3 +28,4 @@ emul_isa_libisa_la_SOURCES = \
 	emul/isa/riscv/riscv_tr.c emul/isa/riscv/riscv_tr.h \
 	emul/isa/riscv/riscv_tr_bits.c emul/isa/riscv/riscv_tr_c.c emul/isa/riscv/riscv_tr_fp.c \
 	emul/isa/riscv/riscv_tr_int.c emul/isa/riscv/riscv_tr_mem.c emul/isa/riscv/riscv_tr_sys.c
+emul_libemul_la_LIBADD += emul/isa/libisa.la

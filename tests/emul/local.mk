@@ -25,3 +25,9 @@ tests_emul_check_device_SOURCES = tests/emul/check_device.c
 tests_emul_check_device_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_device_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 include tests/emul/riscv.mk
+
+check_PROGRAMS += tests/emul/check_board
+tests_emul_check_board_SOURCES = tests/emul/check_board.c
+tests_emul_check_board_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_board_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+EXTRA_DIST += tests/emul/maps/riscv-virt.map

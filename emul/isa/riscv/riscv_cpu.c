@@ -82,26 +82,6 @@ static int riscv32_reset(void *state, const char *model, unsigned index, struct 
 	return 0;
 }
 
-/* One PMP entry opens the whole of memory: NAPOT over all addresses, priv 3.7.1. */
-void riscv_boot_supervisor(struct riscv_state *s, uint64_t entry, uint64_t fdt, bool boot_hart)
-{
-	enum { PMP_RWX_NAPOT = 0x1f };
-
-	s->pc = entry;
-	s->priv = RISCV_S;
-	s->x[10] = s->hart;
-	s->x[11] = fdt;
-	s->sbi = 1;
-	s->off = !boot_hart;
-	s->medeleg = 0xb1ff; /* all but ecall from S and M, which we serve or which cannot be */
-	s->mideleg = RISCV_S_IRQS;
-	s->mcounteren = s->scounteren = 7;
-	s->menvcfg =
-	    ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE | ENVCFG_ADUE | ENVCFG_PBMTE | ENVCFG_STCE;
-	s->pmpaddr[0] = s->xlen == 32 ? UINT32_MAX : (UINT64_C(1) << 54) - 1;
-	s->pmpcfg[0] = PMP_RWX_NAPOT;
-}
-
 static unsigned data_regime(const struct riscv_state *s)
 {
 	bool mxr = s->mstatus & MSTATUS_MXR, sum = s->mstatus & MSTATUS_SUM;
