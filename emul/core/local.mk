@@ -14,4 +14,6 @@ emul_core_libcore_la_SOURCES = \
 	emul/core/loader_elf.c emul/core/loader_gzip.c emul/core/loader_riscv.c \
 	emul/core/machine.c emul/core/machine.h \
 	emul/core/ram.c emul/core/ram.h \
-	emul/core/state.c emul/core/state.h
+	emul/core/state.c emul/core/state.h \
+	emul/core/test_engine.c emul/core/test_engine.h \
+	emul/core/test_protocol.c

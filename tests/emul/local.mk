@@ -31,3 +31,8 @@ tests_emul_check_board_SOURCES = tests/emul/check_board.c
 tests_emul_check_board_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_board_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 EXTRA_DIST += tests/emul/maps/riscv-virt.map
+
+check_PROGRAMS += tests/emul/check_device_chips
+tests_emul_check_device_chips_SOURCES = tests/emul/check_device_chips.c
+tests_emul_check_device_chips_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_device_chips_LDADD = $(EMUL_LIBS) $(TEST_LIBS)

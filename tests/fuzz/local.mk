@@ -1,1 +1,38 @@
-# tests/fuzz/
+# tests/fuzz/: targets are named fuzz_THING and have LLVMFuzzerTestOneInput(). With --enable-fuzzers
+# (clang) libFuzzer drives them; otherwise they are tests that run their corpus and some thousand
+# inputs made from it, always the same.
+#
+#	FUZZ_TARGETS += tests/fuzz/fuzz_thing
+#	tests_fuzz_fuzz_thing_SOURCES = tests/fuzz/fuzz_thing.c $(FUZZ_MAIN)
+#	tests_fuzz_fuzz_thing_LDFLAGS = $(FUZZ_LINK)
+#	tests_fuzz_fuzz_thing_LDADD = what it tests
+FUZZ_TARGETS =
+EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/standalone_main.c
+if FUZZERS
+AM_CFLAGS += -fsanitize=fuzzer-no-link
+FUZZ_MAIN =
+FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+FUZZ_MAIN = tests/fuzz/standalone_main.c
+FUZZ_LINK = $(AM_LDFLAGS)
+endif
+
+FUZZ_TARGETS += tests/fuzz/fuzz_devices
+tests_fuzz_fuzz_devices_SOURCES = tests/fuzz/fuzz_devices.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_devices_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_devices_LDADD = $(EMUL_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/fuzz_state
+tests_fuzz_fuzz_state_SOURCES = tests/fuzz/fuzz_state.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_state_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_state_LDADD = $(EMUL_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/fuzz_loader
+tests_fuzz_fuzz_loader_SOURCES = tests/fuzz/fuzz_loader.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_loader_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_loader_LDADD = $(EMUL_LIBS)
+
+check_PROGRAMS += $(FUZZ_TARGETS)
+fuzz-targets: $(FUZZ_TARGETS)
+.PHONY: fuzz-targets
+EXTRA_DIST += tests/fuzz/corpus
