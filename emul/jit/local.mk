@@ -5,5 +5,11 @@ emul_jit_libjit_la_SOURCES = \
 	emul/jit/ir.c emul/jit/ir.h emul/jit/ir_ops.def emul/jit/ir_eval.h emul/jit/ir_info.h \
 	emul/jit/ir_print.c emul/jit/ir_valid.c \
 	emul/jit/softfp.c emul/jit/softfp.h emul/jit/softfp_arith.c emul/jit/softfp_compare.c \
-	emul/jit/softfp_convert.c emul/jit/softfp_div.c emul/jit/softfp_nan.c emul/jit/softfp_parts.h
+	emul/jit/softfp_convert.c emul/jit/softfp_div.c emul/jit/softfp_nan.c emul/jit/softfp_parts.h \
+	emul/jit/x64.h emul/jit/x64_alloc.c emul/jit/x64_asm.c emul/jit/x64_asm.h \
+	emul/jit/x64_atomic.c emul/jit/x64_backend.c emul/jit/x64_bits.c emul/jit/x64_call.c \
+	emul/jit/x64_ctl.c emul/jit/x64_emits.c emul/jit/x64_flags.c emul/jit/x64_fp.c \
+	emul/jit/x64_fp.h emul/jit/x64_fp_convert.c emul/jit/x64_fp_slow.c emul/jit/x64_gen.h \
+	emul/jit/x64_int.c emul/jit/x64_mem.c emul/jit/x64_plan.c emul/jit/x64_thunk.c \
+	emul/jit/x64_unit.c emul/jit/x64_vec.c
 emul_jit_libjit_la_LIBADD = base/libbase.la

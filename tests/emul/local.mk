@@ -24,6 +24,12 @@ check_PROGRAMS += tests/emul/check_device
 tests_emul_check_device_SOURCES = tests/emul/check_device.c
 tests_emul_check_device_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_device_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+check_PROGRAMS += tests/emul/check_x64
+tests_emul_check_x64_SOURCES = tests/emul/check_x64.c tests/emul/check_x64.h \
+	tests/emul/check_x64_model.c tests/emul/check_x64_random.c tests/emul/check_x64_rig.c
+tests_emul_check_x64_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_x64_LDADD = emul/jit/libjit.la $(TEST_LIBS)
+
 include tests/emul/riscv.mk
 
 check_PROGRAMS += tests/emul/check_board

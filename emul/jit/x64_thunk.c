@@ -1,0 +1,187 @@
+/*
+ * x64_thunk.c - code that all units share: the way in from C and out again, the jump cache for
+ * exits that are not linked, and the slow paths, which keep every register of generated code so
+ * that the fast path need not spill. Made once for each backend, on the thread that makes it.
+ *
+ * System V ABI for x86-64, section 3.2: rbx, rbp, r12-r15 are kept by a callee.
+ */
+#include <stddef.h>
+
+#include "emul/jit/x64.h"
+
+enum { SAVED = 6 };
+static const uint8_t callee_saved[SAVED] = { RBX, RBP, R12, R13, R14, R15 };
+/* With the return address and six pushed registers, rsp is 16-byte aligned behind the frame. */
+enum { FRAME = (sizeof(struct x64_frame) + 15) / 16 * 16 + 8 };
+
+#define FRAME_AT(field) ((int32_t)offsetof(struct x64_frame, field))
+
+static void *here(struct x64_asm *a)
+{
+	x64_align(a, 16);
+	return a->p + a->delta;
+}
+
+static void push(struct x64_asm *a, unsigned r)
+{
+	if (r & 8)
+		x64_byte(a, 0x41);
+	x64_byte(a, 0x50 | (r & 7));
+}
+
+static void pop(struct x64_asm *a, unsigned r)
+{
+	if (r & 8)
+		x64_byte(a, 0x41);
+	x64_byte(a, 0x58 | (r & 7));
+}
+
+static void mxcsr(struct x64_asm *a, unsigned digit, int32_t off)
+{
+	x64_op(a, 0xae | X_0F, digit, x64_mem(RBP, off));
+}
+
+static void jump_reg(struct x64_asm *a, unsigned r)
+{
+	x64_op(a, 0xff, 4, x64_reg(r));
+}
+
+/* uint64_t enter(state in rdi, entry in rsi) */
+static void make_enter(struct x64_thunks *t, struct x64_asm *a)
+{
+	t->enter = here(a);
+	for (unsigned i = 0; i < SAVED; i++)
+		push(a, callee_saved[i]);
+	x64_alu_imm(a, ALU_SUB, true, x64_reg(RSP), FRAME);
+	x64_mov(a, true, RBP, RDI);
+	x64_op(a, X_MOV_STORE | X_W, RSP, x64_mem(RBP, X64_CPU(scratch)));
+	mxcsr(a, X_STMXCSR, X64_CPU(host_mxcsr));
+	mxcsr(a, X_LDMXCSR, X64_CPU(guest_mxcsr));
+	x64_mov(a, true, RCX, RSI);
+	jump_reg(a, RCX);
+}
+
+static void make_leave(const struct jit_isa *isa, struct x64_thunks *t, struct x64_asm *a)
+{
+	t->leave_exit = here(a);
+	x64_op(a, X_MOV_STORE | X_W, RAX, x64_mem(RBP, isa->pc_off));
+	x64_mov(a, true, RAX, RDX);
+	uint8_t *out = x64_jmp8(a);
+	t->leave_pc = here(a);
+	x64_op(a, X_MOV_STORE | X_W, RAX, x64_mem(RBP, isa->pc_off));
+	x64_mov_imm(a, RAX, 0);
+	x64_here8(a, out);
+	t->leave = a->p + a->delta;
+	mxcsr(a, X_STMXCSR, X64_CPU(guest_mxcsr));
+	mxcsr(a, X_LDMXCSR, X64_CPU(host_mxcsr));
+	x64_alu_imm(a, ALU_ADD, true, x64_reg(RSP), FRAME);
+	for (unsigned i = SAVED; i--;)
+		pop(a, callee_saved[i]);
+	x64_byte(a, 0xc3);
+}
+
+/* jit_jump_index(), times the size of an entry: (pc << 3 ^ pc >> 9) & 0xfff0. */
+void x64_probe(struct x64_asm *a, const struct x64_thunks *t, unsigned pc, unsigned t1, unsigned t2)
+{
+	enum { MASK = ((1 << JIT_JUMP_BITS) - 1) * sizeof(struct jit_jump) };
+
+	_Static_assert(sizeof(struct jit_jump) == 16, "the index is scaled by shifts");
+	x64_op(a, X_LEA, t1, x64_mem_index(X64_NOREG, pc, 3, 0));
+	x64_mov(a, true, t2, pc);
+	x64_shift_imm(a, SH_SHR, true, t2, 9);
+	x64_alu(a, ALU_XOR, false, t1, x64_reg(t2));
+	x64_alu_imm(a, ALU_AND, false, x64_reg(t1), MASK);
+	x64_op(a, X_MOV_LOAD | X_W, t2, x64_mem(RBP, X64_CPU(salt)));
+	x64_alu(a, ALU_XOR, true, t2, x64_reg(pc));
+	x64_alu(a, ALU_CMP, true, t2, x64_mem_index(RBP, t1, 0, X64_CPU(jump)));
+	x64_to(a, x64_jcc(a, CC_NE), (uint8_t *)t->leave_pc - a->delta);
+	x64_op(a, 0xff, 4,
+	       x64_mem_index(RBP, t1, 0, X64_CPU(jump) + (int32_t)offsetof(struct jit_jump, code)));
+}
+
+static void save_all(struct x64_asm *a, bool restore)
+{
+	for (unsigned r = 0; r < 16; r++) {
+		bool kept = r == RBX || r >= R12; /* stored for restore(), unchanged behind it */
+
+		if (r == RSP || r == RBP || (restore && kept))
+			continue;
+		x64_op(a, (restore ? X_MOV_LOAD : X_MOV_STORE) | X_W, r,
+		       x64_mem(RSP, 8 + FRAME_AT(gpr) + r * 8));
+	}
+	for (unsigned r = 0; r < 16; r++)
+		x64_op(a, restore ? X_MOVUPS_LOAD : X_MOVUPS_STORE, r,
+		       x64_mem(RSP, 8 + FRAME_AT(xmm) + r * 16));
+}
+
+static void call_c(struct x64_asm *a, const void *fn)
+{
+	x64_mov_imm(a, RAX, (uintptr_t)fn);
+	x64_alu_imm(a, ALU_SUB, true, x64_reg(RSP), 8);
+	x64_op(a, 0xff, 2, x64_reg(RAX));
+	x64_alu_imm(a, ALU_ADD, true, x64_reg(RSP), 8);
+}
+
+/*
+ * fn(cpu, args[0] .. args[n - 1], return address); PAIR: an argument that is a pointer to args[3],
+ * where 16 bytes are read or written: in front of the return address for stores (n is 1 plus that),
+ * behind it for loads.
+ */
+static void *make_slow(struct x64_asm *a, const void *fn, const char *what)
+{
+	static const uint8_t arg_regs[] = { RSI, RDX, RCX, R8, R9 };
+	void *at = here(a);
+
+	save_all(a, false);
+	x64_op(a, X_LEA | X_W, RDI, x64_mem(RBP, -(int32_t)sizeof(struct jit_cpu)));
+	for (unsigned i = 0; what[i]; i++) {
+		if (what[i] == 'r')
+			x64_op(a, X_MOV_LOAD | X_W, arg_regs[i], x64_mem(RSP, 0));
+		else if (what[i] == 'p')
+			x64_op(a, X_LEA | X_W, arg_regs[i], x64_mem(RSP, 8 + FRAME_AT(args[4])));
+		else
+			x64_op(a, X_MOV_LOAD | X_W, arg_regs[i],
+			       x64_mem(RSP, 8 + FRAME_AT(args) + (what[i] - '0') * 8));
+	}
+	call_c(a, fn);
+	x64_op(a, X_MOV_STORE | X_W, RAX, x64_mem(RSP, 8 + FRAME_AT(args)));
+	save_all(a, true);
+	x64_byte(a, 0xc3);
+	return at;
+}
+
+/* args: 0 the address, 1 the access, 2 and 3 values, 4 and 5 a pair. */
+static void make_slow_paths(struct x64_thunks *t, struct x64_asm *a)
+{
+	t->load = make_slow(a, jit_slow_load, "01r");
+	t->store = make_slow(a, jit_slow_store, "021r");
+	t->load128 = make_slow(a, jit_slow_load128, "01rp");
+	t->store128 = make_slow(a, jit_slow_store128, "0p1r");
+	t->rmw = make_slow(a, jit_slow_rmw, "021r");
+	t->cmpxchg = make_slow(a, jit_slow_cmpxchg, "0231r");
+	t->probe_page = make_slow(a, jit_slow_probe, "01r");
+}
+
+static void make_fp(const struct jit_isa *isa, struct x64_thunks *t, struct x64_asm *a)
+{
+	t->fp = here(a);
+	save_all(a, false);
+	x64_op(a, X_LEA | X_W, RDI, x64_mem(RSP, 8));
+	x64_mov_imm(a, RSI, (uintptr_t)isa);
+	call_c(a, x64_fp_slow);
+	save_all(a, true);
+	x64_byte(a, 0xc3);
+}
+
+bool x64_make_thunks(struct x64 *x, struct x64_asm *a)
+{
+	struct x64_thunks *t = &x->t;
+
+	make_enter(t, a);
+	make_leave(x->b.isa, t, a);
+	t->probe = here(a);
+	x64_probe(a, t, RAX, RCX, RDX);
+	make_slow_paths(t, a);
+	make_fp(x->b.isa, t, a);
+	return !a->full;
+}
