@@ -25,20 +25,28 @@ struct netdev {
 	unsigned features;
 	netdev_recv_fn *recv;
 	void *arg;
+	void (*closed)(void *arg);
+	void *closed_arg;
 	size_t waiting; /* bytes of a frame in buf that the receiver had no room for */
 	uint8_t buf[NETDEV_FRAME_MAX];
 };
 
-/* seccomp: recvfrom read - frames for the guest */
+/* seccomp: recvfrom, read - frames for the guest */
 static ssize_t frame_in(struct netdev *n)
 {
 	return n->tap ? read(n->fd, n->buf, sizeof(n->buf))
 		      : recv(n->fd, n->buf, sizeof(n->buf), MSG_DONTWAIT);
 }
 
+/* The peer has ended: a cable without the other end. */
 static void gone(struct netdev *n)
 {
-	loop_fd_set(n->watch, 0); /* the peer has ended: a cable without the other end */
+	void (*closed)(void *) = n->closed;
+
+	loop_fd_set(n->watch, 0);
+	n->closed = NULL;
+	if (closed)
+		closed(n->closed_arg);
 }
 
 /* Frames until the receiver is full, the kernel is empty, or the turn is over. */
@@ -100,12 +108,12 @@ int netdev_open_socket(struct loop *loop, int fd, struct netdev **ret, struct er
 
 int netdev_open_tap(struct loop *loop, int fd, struct netdev **ret, struct err *e)
 {
-	/* seccomp setup: ioctl(1=TUNSETVNETHDRSZ) */
 	int size = VNET_HEADER, r = netdev_new(loop, fd, true, ret, e);
 
 	if (r < 0)
 		return r;
 	/* A tap that was opened with IFF_VNET_HDR takes this; another one passes bare frames. */
+	/* seccomp setup: ioctl(1=TUNSETVNETHDRSZ) */
 	if (ioctl((*ret)->fd, TUNSETVNETHDRSZ, &size) == 0)
 		(*ret)->features = NETDEV_VNET | NETDEV_CSUM | NETDEV_TSO;
 	return 0;
@@ -147,12 +155,18 @@ void netdev_receive(struct netdev *n, netdev_recv_fn *fn, void *arg)
 	loop_fd_set(n->watch, fn ? LOOP_READ : 0);
 }
 
+void netdev_on_close(struct netdev *n, void (*fn)(void *arg), void *arg)
+{
+	n->closed = fn;
+	n->closed_arg = arg;
+}
+
 void netdev_resume(struct netdev *n)
 {
 	pump(n);
 }
 
-/* seccomp: sendmsg writev - frames of the guest */
+/* seccomp: sendmsg, writev - frames of the guest */
 bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov)
 {
 	struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n_iov };

@@ -44,6 +44,9 @@ void netdev_receive(struct netdev *n, netdev_recv_fn *fn,
 		    void *arg); /* NULL: frames wait in the kernel */
 void netdev_resume(struct netdev *n);
 
+/* Called once when the peer has closed its end, from within the netdev: do not close it there. */
+void netdev_on_close(struct netdev *n, void (*fn)(void *arg), void *arg);
+
 /* False: the back end is full, and the frame is lost as on a wire. */
 bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov);
 

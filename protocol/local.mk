@@ -2,7 +2,7 @@
 noinst_LTLIBRARIES += protocol/libprotocol.la
 protocol_libprotocol_la_SOURCES = \
 	protocol/errors.def protocol/events.def protocol/methods.def protocol/types.def \
-	protocol/vmdef.def protocol/worker.def \
+	protocol/net.def protocol/vmdef.def protocol/worker.def \
 	protocol/arena.c protocol/arena.h \
 	protocol/client.c \
 	protocol/conn.c protocol/conn.h \

@@ -18,6 +18,7 @@
 #define EVENT(id, name, doc, fields) RPC_FIELDS_OF(id, fields)
 #include "protocol/events.def"
 #include "protocol/methods.def"
+#include "protocol/net.def"
 #include "protocol/worker.def"
 #undef METHOD
 #undef EVENT
@@ -36,6 +37,9 @@ static const struct rpc_method client_methods[] = {
 };
 static const struct rpc_method worker_methods[] = {
 #include "protocol/worker.def"
+};
+static const struct rpc_method net_methods[] = {
+#include "protocol/net.def"
 };
 #undef METHOD
 #undef EVENT
@@ -61,6 +65,13 @@ const struct rpc_table worker_table = {
 	ARRAY_SIZE(worker_methods),
 	worker_events,
 	ARRAY_SIZE(worker_events),
+};
+
+const struct rpc_table net_table = {
+	net_methods,
+	ARRAY_SIZE(net_methods),
+	NULL,
+	0,
 };
 
 const struct rpc_method *rpc_method_find(const struct rpc_table *t, const char *name)

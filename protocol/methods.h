@@ -1,5 +1,5 @@
 /*
- * methods.h - the structs of methods.def, worker.def and events.def, and the tables that describe
+ * methods.h - the structs of methods.def, worker.def, net.def and events.def, and the tables that describe
  * them. For "vm.start" there are struct vm_start_args and struct vm_start_reply.
  */
 #ifndef PROTOCOL_METHODS_H
@@ -35,6 +35,7 @@ struct rpc_table {
 
 extern const struct rpc_table client_table; /* vmctl and others call vmd */
 extern const struct rpc_table worker_table; /* vmd calls vmd-vm */
+extern const struct rpc_table net_table;    /* vmd calls vmd-net */
 
 const struct rpc_method *rpc_method_find(const struct rpc_table *t, const char *name);
 const struct rpc_event *rpc_event_find(const struct rpc_table *t, const char *name);
@@ -64,6 +65,7 @@ json_object *rpc_openrpc(const struct rpc_table *t);
 	};
 #include "protocol/events.def"
 #include "protocol/methods.def"
+#include "protocol/net.def"
 #include "protocol/worker.def"
 #undef FIELD
 #undef FIELD_OR

@@ -7,7 +7,7 @@ base           base
 protocol       base protocol
 systemd        base protocol systemd
 storage        base storage
-netdev         base netdev
+netdev         base protocol netdev
 emul/core      base emul/core
 emul/dev       base emul/core emul/dev
 emul/jit       base emul/core emul/jit

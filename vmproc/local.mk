@@ -16,7 +16,7 @@ vmproc_libvmproc_la_LIBADD = \
 
 # The system calls a worker may make, from the comments beside the code that makes them.
 vmproc_call_files = $(wildcard $(addprefix $(top_srcdir)/, \
-	base/*.c protocol/*.c storage/*.c netdev/*.c emul/*/*.c emul/*/*/*.c virtio/*.c kvm/*.c \
+	base/*.c protocol/*.c storage/*.c netdev/netdev.c emul/*/*.c emul/*/*/*.c virtio/*.c kvm/*.c \
 	vmproc/*.c))
 vmproc/jail_calls.inc: $(top_srcdir)/base/jail_calls.awk $(vmproc_call_files)
 	$(AM_V_GEN)$(MKDIR_P) vmproc && $(AWK) -f $(top_srcdir)/base/jail_calls.awk \
