@@ -101,6 +101,7 @@ struct qcow2 {
 	uint32_t slice_size;
 	uint64_t incompatible, compatible, autoclear;
 	uint32_t header_len;
+	bool header_doubt; /* a write of it failed */
 	enum codec codec;
 	bool has_bitmaps;
 
@@ -143,8 +144,9 @@ static inline uint64_t q2_clusters(const struct qcow2 *q, uint64_t bytes)
 /* qcow2_header.c */
 int q2_open(struct disk *d, struct err *e);
 void q2_close(struct disk *d);
-/* Bytes of the header from memory; the caller syncs. */
-int q2_write_header(struct disk *d, struct err *e);
+/* The header from memory, with a barrier behind it; everything must be settled before. When it
+ * fails nobody knows which header is in the file: the next flush writes it again first. */
+int q2_publish_header(struct disk *d, struct err *e);
 /* Where tables may not lie: outside the file, over the header. */
 int q2_check_table(struct disk *d, uint64_t off, uint64_t len, const char *what, struct err *e);
 int q2_load_table(struct disk *d, uint64_t off, uint32_t n, uint64_t **ret, struct err *e);
@@ -162,7 +164,8 @@ void q2_forget(struct qcow2 *q, uint64_t off, uint64_t len);
 
 /* qcow2_ref.c */
 int q2_ref_get(struct disk *d, uint64_t cluster, uint64_t *ret, struct err *e);
-/* Adds to the count of n clusters; an error before any change when one would overflow or is 0. */
+/* Adds to the count of n clusters, from the first on; stops at the first error: one that is 0, or
+ * would overflow. */
 int q2_ref_add(struct disk *d, uint64_t cluster, uint64_t n, int delta, struct err *e);
 /* Up to n free clusters in a row; they have a reference afterwards. */
 int q2_take_clusters(struct disk *d, uint64_t n, uint64_t *first, uint64_t *got, struct err *e);

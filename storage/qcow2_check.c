@@ -275,9 +275,7 @@ static int clear_marks(struct disk *d, struct err *e)
 	int r = q2_settle(d, e);
 
 	q->incompatible &= ~(uint64_t)(Q2_DIRTY | Q2_CORRUPT);
-	if (r == 0)
-		r = q2_write_header(d, e);
-	return r < 0 ? r : file_sync(disk_file(d), e);
+	return r < 0 ? r : q2_publish_header(d, e);
 }
 
 int q2_check(struct disk *d, unsigned repair, struct disk_check *c, struct err *e)

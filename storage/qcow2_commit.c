@@ -196,8 +196,12 @@ static int stage(struct disk *d, struct commit *c, struct err *e)
 static int write_out(struct disk *d, struct commit *c, struct err *e)
 {
 	struct file *f = disk_file(d);
-	int r = batch_write(d, &c->early, e);
+	int r = 0;
 
+	if (qcow2_of(d)->header_doubt && !c->moved)
+		r = q2_publish_header(d, e);
+	if (r == 0)
+		r = batch_write(d, &c->early, e);
 	if (r == 0)
 		r = file_sync(f, e);
 	if (r == 0 && c->table.n) {
@@ -260,13 +264,17 @@ static int release_some(struct disk *d, uint64_t first, uint64_t n, bool punch, 
 			break;
 		k++;
 	}
-	*done = k;
+	*done = 0;
 	if (r == 0 && punch && v == 1) {
 		pthread_mutex_unlock(&d->meta);
 		file_discard(disk_file(d), first << q->cluster_bits, k << q->cluster_bits);
 		pthread_mutex_lock(&d->meta);
 	}
-	return r < 0 ? r : q2_ref_add(d, first, k, -1, e);
+	while (r == 0 && *done < k) {
+		r = q2_ref_add(d, first + *done, 1, -1, e);
+		*done += r == 0;
+	}
+	return r;
 }
 
 static int release(struct disk *d, struct commit *c, struct err *e)
@@ -281,10 +289,8 @@ static int release(struct disk *d, struct commit *c, struct err *e)
 			uint64_t done;
 
 			r = release_some(d, l->first, l->n, l->punch, &done, e);
-			if (r == 0) {
-				l->first += done;
-				l->n -= done;
-			}
+			l->first += done;
+			l->n -= done;
 		}
 	}
 	for (size_t i = 0; r < 0 && i < c->let_go_n; i++)

@@ -256,7 +256,7 @@ static int load_reftable(struct disk *d, const uint8_t *h, struct err *e)
 	return r < 0 ? r : q2_load_table(d, q->reftable_off, q->reftable_entries, &q->reftable, e);
 }
 
-int q2_write_header(struct disk *d, struct err *e)
+static int write_header(struct disk *d, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(d);
 	uint8_t h[Q2_V3_LEN];
@@ -280,6 +280,16 @@ int q2_write_header(struct disk *d, struct err *e)
 	return file_pwrite(disk_file(d), 0, h, q->version == 3 ? Q2_V3_LEN : Q2_V2_LEN, e);
 }
 
+int q2_publish_header(struct disk *d, struct err *e)
+{
+	int r = write_header(d, e);
+
+	if (r == 0)
+		r = file_sync(disk_file(d), e);
+	qcow2_of(d)->header_doubt = r < 0;
+	return r;
+}
+
 /*
  * Before the first change: bitmaps and the rest that autoclear bits vouch for would become wrong,
  * so the bits go; and after a crash with lazy refcounts these are made right.
@@ -298,9 +308,7 @@ static int prepare_to_write(struct disk *d, struct err *e)
 	}
 	if (q->autoclear) {
 		q->autoclear = 0;
-		r = q2_write_header(d, e);
-		if (r == 0)
-			r = file_sync(disk_file(d), e);
+		r = q2_publish_header(d, e);
 	}
 	if (r == 0 && q->incompatible & Q2_DIRTY && !(d->flags & DISK_FOR_REPAIR))
 		r = q2_rebuild(d, e);

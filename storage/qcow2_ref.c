@@ -227,7 +227,14 @@ static int add_block(struct disk *d, uint64_t block, struct err *e)
 		return err_damaged(e, "%s: the first clusters have no refcounts",
 				   disk_file(d)->name);
 	r = q2_ref_place(d, block, cluster, e);
-	return r < 0 ? r : q2_ref_set(d, cluster, 1, e);
+	if (r < 0)
+		return r;
+	r = q2_ref_set(d, cluster, 1, e);
+	if (r < 0) { /* a block that does not count itself must not be used */
+		q->reftable[block] = 0;
+		q->ref_changed_n--;
+	}
+	return r;
 }
 
 /* How many from cluster on are free, at most n, inside one slice. */

@@ -71,9 +71,7 @@ int q2_resize(struct disk *d, uint64_t size, struct err *e)
 	if (r < 0)
 		return r;
 	d->size = size;
-	r = q2_write_header(d, e);
-	if (r == 0)
-		r = file_sync(disk_file(d), e);
+	r = q2_publish_header(d, e);
 	if (r < 0)
 		d->size = old;
 	return r < 0 ? r : q2_settle(d, e);

@@ -153,37 +153,57 @@ static void put_entry(uint8_t *p, const struct q2_snapshot *s)
 	memcpy(p + ENTRY_LEN + s->extra_len + id, s->name, name);
 }
 
-/* The table elsewhere, then the header, then the old table goes. */
-static int write_table(struct disk *d, struct err *e)
+/* The entries in new clusters; *off is 0 when there are none. */
+static int store_entries(struct disk *d, const struct q2_snapshot *list, uint32_t n, uint64_t *off,
+			 uint64_t *len, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(d);
-	uint64_t len = 0, first = 0, at = 0, old = q->snapshots_off, old_len = q->snapshots_len;
 	autofree uint8_t *buf = NULL;
-	int r = 0;
+	uint64_t first, at = 0;
+	int r;
 
-	for (uint32_t i = 0; i < q->snapshot_n; i++)
-		len += entry_len(&q->snapshots[i]);
-	buf = calloc(1, len + 1);
+	*off = *len = 0;
+	for (uint32_t i = 0; i < n; i++)
+		*len += entry_len(&list[i]);
+	if (!*len)
+		return 0;
+	buf = calloc(1, *len);
 	if (!buf)
 		return err_nomem(e);
-	for (uint32_t i = 0; i < q->snapshot_n; at += entry_len(&q->snapshots[i++]))
-		put_entry(buf + at, &q->snapshots[i]);
-	if (len)
-		r = q2_take_exactly(d, q2_clusters(q, len), &first, e);
-	if (r == 0 && len)
-		r = file_pwrite(disk_file(d), first << q->cluster_bits, buf, len, e);
+	for (uint32_t i = 0; i < n; at += entry_len(&list[i++]))
+		put_entry(buf + at, &list[i]);
+	r = q2_take_exactly(d, q2_clusters(q, *len), &first, e);
+	if (r < 0)
+		return r;
+	*off = first << q->cluster_bits;
+	return file_pwrite(disk_file(d), *off, buf, *len, e);
+}
+
+/* The table elsewhere, then the header, then the old table goes. The list stays the caller's. */
+static int write_table(struct disk *d, const struct q2_snapshot *list, uint32_t n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(d);
+	uint64_t off, len, old = q->snapshots_off, old_len = q->snapshots_len;
+	uint32_t old_n = q->snapshot_n;
+	int r = store_entries(d, list, n, &off, &len, e);
+
 	if (r == 0)
 		r = q2_settle(d, e);
 	if (r < 0)
 		return r;
-	q->snapshots_off = first << q->cluster_bits;
+	q->snapshot_n = n;
+	q->snapshots_off = off;
 	q->snapshots_len = len;
-	r = q2_write_header(d, e);
-	if (r == 0)
-		r = file_sync(disk_file(d), e);
-	if (r == 0 && old_len)
+	r = q2_publish_header(d, e);
+	if (r < 0) {
+		q->snapshot_n = old_n;
+		q->snapshots_off = old;
+		q->snapshots_len = old_len;
+		return r;
+	}
+	if (old_len)
 		r = q2_let_go(d, old >> q->cluster_bits, q2_clusters(q, old_len), false, e);
-	return r < 0 ? r : q2_settle(d, e);
+	return r;
 }
 
 /* What to do for each stretch of clusters that a tree of tables uses. */
@@ -411,13 +431,37 @@ int q2_snapshot_create(struct disk *d, const char *name, struct err *e)
 	if (r == 0)
 		r = q2_mark_owned(d, e);
 	all = r == 0 ? realloc(q->snapshots, (q->snapshot_n + 1) * sizeof(*all)) : NULL;
-	if (!all) {
-		snapshot_clear(&s);
-		return r < 0 ? r : err_nomem(e);
+	if (r == 0 && !all)
+		r = err_nomem(e);
+	if (all) {
+		q->snapshots = all;
+		all[q->snapshot_n] = s;
+		r = write_table(d, all, q->snapshot_n + 1, e);
 	}
-	q->snapshots = all;
-	all[q->snapshot_n++] = s;
-	return write_table(d, e);
+	if (r < 0) {
+		snapshot_clear(&s);
+		return r;
+	}
+	return q2_settle(d, e);
+}
+
+/* The list without one of its entries, in the same memory afterwards. */
+static int remove_entry(struct disk *d, const struct q2_snapshot *gone, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(d);
+	uint32_t n = 0;
+	autofree struct q2_snapshot *rest = calloc(q->snapshot_n, sizeof(*rest));
+	int r;
+
+	if (!rest)
+		return err_nomem(e);
+	for (uint32_t i = 0; i < q->snapshot_n; i++)
+		if (&q->snapshots[i] != gone)
+			rest[n++] = q->snapshots[i];
+	r = write_table(d, rest, n, e);
+	if (r == 0)
+		memcpy(q->snapshots, rest, n * sizeof(*rest));
+	return r;
 }
 
 int q2_snapshot_delete(struct disk *d, const char *name, struct err *e)
@@ -433,12 +477,11 @@ int q2_snapshot_delete(struct disk *d, const char *name, struct err *e)
 	r = q2_load_table(d, gone.l1_off, gone.l1_entries, &l1, e);
 	if (r == 0)
 		r = q2_settle(d, e);
+	if (r == 0)
+		r = remove_entry(d, s, e);
 	if (r < 0)
 		return r;
-	memmove(s, s + 1, (size_t)(q->snapshots + --q->snapshot_n - s) * sizeof(*s));
-	r = write_table(d, e);
-	if (r == 0)
-		r = walk_l1(d, l1, gone.l1_entries, q2_ref_add, -1, e);
+	r = walk_l1(d, l1, gone.l1_entries, q2_ref_add, -1, e);
 	if (r == 0 && gone.l1_entries)
 		r = q2_ref_add(d, gone.l1_off >> q->cluster_bits,
 			       q2_clusters(q, (uint64_t)gone.l1_entries * 8), -1, e);
@@ -463,9 +506,7 @@ static int activate(struct disk *d, uint64_t *l1, uint32_t n, uint64_t off, uint
 	q->l1_off = off;
 	q->l1_entries = n;
 	d->size = size;
-	r = q2_write_header(d, e);
-	if (r == 0)
-		r = file_sync(disk_file(d), e);
+	r = q2_publish_header(d, e);
 	if (r < 0) {
 		q->l1_off = old_off;
 		q->l1_entries = old_n;

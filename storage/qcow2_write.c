@@ -218,9 +218,9 @@ static int set_nothing(struct disk *d, uint64_t off, uint64_t *len, uint64_t not
 	if (!s && (!nothing || !has_backing(d))) {
 		struct extent x = { 0 };
 
-		q2_map(d, off, *len, &x, NULL);
+		r = q2_map(d, off, *len, &x, e);
 		*len = MIN(*len, x.len);
-		return 0;
+		return r;
 	}
 	r = own_table(d, off, e);
 	if (r == 0)

@@ -10,3 +10,9 @@ check_PROGRAMS += tests/storage/check_model
 tests_storage_check_model_SOURCES = tests/storage/check_model.c
 tests_storage_check_model_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_model_LDADD = $(STORAGE_TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_power
+tests_storage_check_power_SOURCES = tests/storage/check_power.c tests/storage/recorder.c \
+	tests/storage/recorder.h
+tests_storage_check_power_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_power_LDADD = $(STORAGE_TEST_LIBS)
