@@ -90,7 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		look(d);
 		if (flags[i] & DISK_FOR_REPAIR)
 			disk_check(d, DISK_REPAIR_ALL, &c, &e);
-		for (size_t k = 0; !(flags[i] & DISK_RDONLY) && k < STEPS && 8 * (k + 1) <= len; k++)
+		for (size_t k = 0; !(flags[i] & DISK_RDONLY) && k < STEPS && 8 * (k + 1) <= len;
+		     k++)
 			change(d, data + len - 8 * (k + 1));
 		look(d);
 		disk_close(d);

@@ -32,6 +32,11 @@ tests_fuzz_fuzz_loader_SOURCES = tests/fuzz/fuzz_loader.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_loader_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_loader_LDADD = $(EMUL_LIBS)
 
+FUZZ_TARGETS += tests/fuzz/fuzz_qcow2
+tests_fuzz_fuzz_qcow2_SOURCES = tests/fuzz/fuzz_qcow2.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_qcow2_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_qcow2_LDADD = storage/libstorage.la base/libbase.la
+
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-targets: $(FUZZ_TARGETS)
 .PHONY: fuzz-targets
