@@ -117,7 +117,8 @@ struct qcow2 {
 	bool reftable_moved; /* neither the table nor the header are in the file yet */
 	uint32_t *ref_changed, ref_changed_n, ref_changed_room; /* entries not in the file yet */
 
-	uint64_t free_hint; /* no free cluster below this one */
+	uint64_t free_hint;   /* no free cluster below this one */
+	uint64_t touched_end; /* a write that failed may have left bytes up to here */
 	struct let_go *let_go;
 	size_t let_go_n, let_go_room;
 

@@ -74,7 +74,8 @@ static int batch_write(struct disk *d, struct batch *b, struct err *e)
 {
 	size_t i = 0;
 
-	qsort(b->v, b->n, sizeof(*b->v), by_offset);
+	if (b->n)
+		qsort(b->v, b->n, sizeof(*b->v), by_offset);
 	while (i < b->n) {
 		struct iovec iov[64];
 		uint64_t start = b->v[i].off, end = start;
@@ -130,7 +131,8 @@ static int stage_entries(struct batch *b, uint64_t off, const uint64_t *t, uint3
 {
 	uint32_t done = 0;
 
-	qsort(changed, n, sizeof(*changed), by_number);
+	if (n)
+		qsort(changed, n, sizeof(*changed), by_number);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t first = changed[i] / (L1_PIECE / 8) * (L1_PIECE / 8);
 		uint32_t count = MIN(entries - first, L1_PIECE / 8);

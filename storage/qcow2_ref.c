@@ -287,6 +287,26 @@ static int find_free(struct disk *d, uint64_t *cluster, struct slice **s, uint64
 	return 0;
 }
 
+/* A damaged image counts its own tables as free: nothing may be put over them. */
+static int check_free(struct disk *d, uint64_t first, uint64_t n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(d);
+	uint64_t off = first << q->cluster_bits, len = n << q->cluster_bits;
+	uint64_t block = q->reftable[first / q2_refs_per_block(q)];
+
+	if (!first || ranges_overlap(off, len, q->l1_off, (uint64_t)q->l1_entries * 8) ||
+	    ranges_overlap(off, len, q->reftable_off, (uint64_t)q->reftable_entries * 8) ||
+	    ranges_overlap(off, len, q->snapshots_off, q->snapshots_len) ||
+	    ranges_overlap(off, len, block, q->cluster_size)) {
+		int r = err_damaged(e, "%s: cluster %llu is a table but counted as free",
+				    disk_file(d)->name, (unsigned long long)first);
+
+		err_hint(e, "check and repair the image");
+		return r;
+	}
+	return 0;
+}
+
 int q2_take_clusters(struct disk *d, uint64_t n, uint64_t *first, uint64_t *got, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(d);
@@ -297,6 +317,9 @@ int q2_take_clusters(struct disk *d, uint64_t n, uint64_t *first, uint64_t *got,
 	if (r < 0)
 		return r;
 	*got = free_here(q, s, i, n);
+	r = check_free(d, *first, *got, e);
+	if (r < 0)
+		return r;
 	for (uint64_t k = 0; k < *got; k++)
 		count_set(q, s->data, i + k, 1);
 	q2_dirty(d, s);

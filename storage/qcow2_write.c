@@ -141,7 +141,7 @@ int q2_alloc(struct disk *d, uint64_t off, uint64_t want, struct extent *x, stru
 	if (r < 0)
 		return r;
 	x->off = first << q->cluster_bits;
-	x->flags = x->off >= file_size(disk_file(d)) ? EXTENT_FRESH : 0;
+	x->flags = x->off >= MAX(file_size(disk_file(d)), q->touched_end) ? EXTENT_FRESH : 0;
 	set_extent(q, x, off, want, got);
 	return 0;
 }
@@ -190,8 +190,8 @@ void q2_abandon(struct disk *d, uint64_t off, const struct extent *x)
 	struct slice *s;
 	uint32_t i;
 
-	/* Some of it may be in the file: it is not past the end any more. */
-	file_grown(disk_file(d), x->off + (n << q->cluster_bits));
+	/* Some of it may be in the file. */
+	q->touched_end = MAX(q->touched_end, x->off + (n << q->cluster_bits));
 	if (x->token == REUSED || q2_l2_entry(d, off, &s, &i, NULL) < 0)
 		return;
 	for (uint64_t k = 0; k < n; k++) {
