@@ -48,7 +48,7 @@ IR_INLINE uint64_t ir_eval_mulh(enum ir_op op, bool is64, uint64_t a, uint64_t b
 	__int128 x = op == IR_MULHU ? (__int128)a : (__int128)ir_signed(is64, a);
 	__int128 y = op == IR_MULHS ? (__int128)ir_signed(is64, b) : (__int128)b;
 
-	return (uint64_t)((unsigned __int128)(x * y) >> (is64 ? 64 : 32));
+	return (uint64_t)((unsigned __int128)x * (unsigned __int128)y >> (is64 ? 64 : 32));
 }
 
 IR_INLINE uint64_t ir_eval_div(enum ir_op op, bool is64, uint64_t a, uint64_t b)

@@ -135,7 +135,7 @@ void x64_e_extract(struct x64_gen *g, const struct ir_insn *in)
 		if (pos)
 			x64_shift_imm(a, SH_SHR, w, d, pos);
 		if (pos + len < width)
-			x64_alu_imm(a, ALU_AND, false, x64_reg(d), (1 << len) - 1);
+			x64_alu_imm(a, ALU_AND, false, x64_reg(d), (int32_t)((1u << len) - 1));
 		return;
 	}
 	if (pos + len < width)

@@ -210,7 +210,8 @@ static struct x64_side *make_side(struct x64_gen *g, struct jit_arena *arena)
 						    .reg = g->pins[p].reg,
 						    .size = g->pins[p].size };
 	s->n_entries = g->n_side;
-	memcpy(s->entries, g->sides, g->n_side * sizeof(s->entries[0]));
+	if (g->n_side)
+		memcpy(s->entries, g->sides, g->n_side * sizeof(s->entries[0]));
 	return s;
 }
 
