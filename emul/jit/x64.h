@@ -8,6 +8,9 @@
 #ifndef EMUL_JIT_X64_H
 #define EMUL_JIT_X64_H
 
+#include <stdatomic.h>
+#include <stdio.h>
+
 #include "emul/jit/backend.h"
 #include "emul/jit/x64_asm.h"
 
@@ -23,6 +26,8 @@ struct x64_frame {
 	uint64_t spills[X64_MAX_SPILLS][2];
 	uint64_t pad;
 };
+
+struct x64_gen;
 
 /* Thunks: code shared by all units, made once. Addresses in the executable mapping. */
 struct x64_thunks {
@@ -47,6 +52,8 @@ struct x64 {
 	struct x64_host host;
 	struct x64_thunks t;
 	const struct x64_consts *k;
+	FILE *perf_map;                /* names of units for "perf", or NULL */
+	struct x64_gen *_Atomic spare; /* memory for compiling, when nobody uses it */
 };
 
 /* What restore() needs to know of a place that can fault. */
@@ -85,6 +92,7 @@ bool x64_make_thunks(struct x64 *x, struct x64_asm *a);
 void x64_fp_slow(struct x64_frame *f, const struct jit_isa *isa);
 
 /* x64_unit.c */
+void x64_gen_free(struct x64_gen *g);
 bool x64_compile(struct jit_backend *b, struct jit_arena *arena, struct ir *ir, unsigned flags,
 		 struct jit_unit *u);
 

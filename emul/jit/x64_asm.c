@@ -4,71 +4,65 @@
 #include <cpuid.h>
 #include <string.h>
 
-void x64_byte(struct x64_asm *a, uint8_t b)
-{
-	if (a->p < a->end)
-		*a->p++ = b;
-	else
-		a->full = true;
-}
-
-static void bytes(struct x64_asm *a, const void *v, unsigned n)
-{
-	if ((uintptr_t)(a->end - a->p) < n) {
-		a->full = true;
-		return;
-	}
-	memcpy(a->p, v, n);
-	a->p += n;
-}
-
 void x64_u32(struct x64_asm *a, uint32_t v)
 {
-	bytes(a, &v, 4);
+	memcpy(a->p, &v, 4);
+	a->p += 4;
 }
 
 void x64_u64(struct x64_asm *a, uint64_t v)
 {
-	bytes(a, &v, 8);
+	memcpy(a->p, &v, 8);
+	a->p += 8;
+}
+
+static uint8_t *disp32(uint8_t *p, int32_t d)
+{
+	memcpy(p, &d, 4);
+	return p + 4;
 }
 
 /* ModRM, SIB and displacement (SDM 2.1.5). */
-static void modrm(struct x64_asm *a, unsigned reg, struct x64_rm rm)
+static uint8_t *modrm(uint8_t *p, unsigned reg, const struct x64_rm *rm)
 {
-	unsigned mod, r = (reg & 7) << 3;
+	unsigned mod, r = (reg & 7) << 3, index = rm->index == X64_NOREG ? 4 : rm->index & 7;
 
-	if (!rm.mem) {
-		x64_byte(a, 0xc0 | r | (rm.reg & 7));
-		return;
+	if (!rm->mem) {
+		*p++ = 0xc0 | r | (rm->reg & 7);
+		return p;
 	}
-	if (rm.base == X64_NOREG) { /* SIB without a base: 32-bit displacement */
-		x64_byte(a, r | 4);
-		x64_byte(a, rm.scale << 6 | (rm.index == X64_NOREG ? 4 : rm.index & 7) << 3 | 5);
-		x64_u32(a, rm.disp);
-		return;
+	if (rm->base == X64_NOREG) { /* SIB without a base: 32-bit displacement */
+		*p++ = r | 4;
+		*p++ = rm->scale << 6 | index << 3 | 5;
+		return disp32(p, rm->disp);
 	}
-	if (!rm.disp && (rm.base & 7) != RBP)
+	if (!rm->disp && (rm->base & 7) != RBP)
 		mod = 0;
-	else if (rm.disp == (int8_t)rm.disp)
+	else if (rm->disp == (int8_t)rm->disp)
 		mod = 0x40;
 	else
 		mod = 0x80;
-	if (rm.index != X64_NOREG || (rm.base & 7) == RSP) {
-		x64_byte(a, mod | r | 4);
-		x64_byte(a, rm.scale << 6 | (rm.index == X64_NOREG ? 4 : rm.index & 7) << 3 |
-				(rm.base & 7));
+	if (rm->index != X64_NOREG || (rm->base & 7) == RSP) {
+		*p++ = mod | r | 4;
+		*p++ = rm->scale << 6 | index << 3 | (rm->base & 7);
 	} else {
-		x64_byte(a, mod | r | (rm.base & 7));
+		*p++ = mod | r | (rm->base & 7);
 	}
 	if (mod == 0x40)
-		x64_byte(a, rm.disp);
+		*p++ = rm->disp;
 	else if (mod == 0x80)
-		x64_u32(a, rm.disp);
+		p = disp32(p, rm->disp);
+	return p;
 }
 
-static bool high(struct x64_rm rm, bool index)
+static bool high_index(const struct x64_rm *rm)
 {
-	unsigned r = rm.mem ? (index ? rm.index : rm.base) : (index ? 0 : rm.reg);
+	return rm->mem && rm->index != X64_NOREG && rm->index & 8;
+}
+
+static bool high_base(const struct x64_rm *rm)
+{
+	unsigned r = rm->mem ? rm->base : rm->reg;
 
 	return r != X64_NOREG && r & 8;
 }
@@ -77,19 +71,21 @@ void x64_op(struct x64_asm *a, uint32_t op, unsigned reg, struct x64_rm rm)
 {
 	static const uint8_t prefixes[] = { 0, 0x66, 0xf3, 0xf2 };
 	unsigned rex =
-	    (op & X_W ? 8 : 0) | (reg & 8 ? 4 : 0) | high(rm, true) << 1 | high(rm, false);
+	    (op & X_W ? 8 : 0) | (reg & 8 ? 4 : 0) | high_index(&rm) << 1 | high_base(&rm);
+	unsigned map = op >> 8 & 3, prefix = op >> 12 & 3;
+	uint8_t *p = a->p;
 
-	if (op >> 12 & 3)
-		x64_byte(a, prefixes[op >> 12 & 3]);
+	if (prefix)
+		*p++ = prefixes[prefix];
 	/* SPL, BPL, SIL and DIL need a REX prefix to be named (SDM table 3-1) */
 	if (rex || (op & X_B && reg >= 4) || (op & X_BM && !rm.mem && rm.reg >= 4))
-		x64_byte(a, 0x40 | rex);
-	if (op >> 8 & 3)
-		x64_byte(a, 0x0f);
-	if ((op >> 8 & 3) > 1)
-		x64_byte(a, (op >> 8 & 3) == 2 ? 0x38 : 0x3a);
-	x64_byte(a, op);
-	modrm(a, reg, rm);
+		*p++ = 0x40 | rex;
+	if (map)
+		*p++ = 0x0f;
+	if (map > 1)
+		*p++ = map == 2 ? 0x38 : 0x3a;
+	*p++ = op;
+	a->p = modrm(p, reg, &rm);
 }
 
 void x64_op_ib(struct x64_asm *a, uint32_t op, unsigned reg, struct x64_rm rm, uint8_t imm)
@@ -101,12 +97,14 @@ void x64_op_ib(struct x64_asm *a, uint32_t op, unsigned reg, struct x64_rm rm, u
 /* Three-byte VEX (SDM 2.3.5): registers are stored inverted. */
 void x64_vex(struct x64_asm *a, uint32_t op, unsigned reg, unsigned second, struct x64_rm rm)
 {
-	x64_byte(a, 0xc4);
-	x64_byte(a, (reg & 8 ? 0 : 0x80) | (high(rm, true) ? 0 : 0x40) |
-			(high(rm, false) ? 0 : 0x20) | (op >> 8 & 3));
-	x64_byte(a, (op & X_W ? 0x80 : 0) | (~second & 15) << 3 | (op >> 12 & 3));
-	x64_byte(a, op);
-	modrm(a, reg, rm);
+	uint8_t *p = a->p;
+
+	*p++ = 0xc4;
+	*p++ = (reg & 8 ? 0 : 0x80) | (high_index(&rm) ? 0 : 0x40) | (high_base(&rm) ? 0 : 0x20) |
+	       (op >> 8 & 3);
+	*p++ = (op & X_W ? 0x80 : 0) | (~second & 15) << 3 | (op >> 12 & 3);
+	*p++ = op;
+	a->p = modrm(p, reg, &rm);
 }
 
 void x64_vex_ib(struct x64_asm *a, uint32_t op, unsigned reg, unsigned second, struct x64_rm rm,
@@ -238,21 +236,19 @@ uint8_t *x64_jmp8(struct x64_asm *a)
 
 void x64_here8(struct x64_asm *a, uint8_t *at)
 {
-	if (!a->full)
-		*at = a->p - (at + 1);
+	*at = a->p - (at + 1);
 }
 
-void x64_to(struct x64_asm *a, uint8_t *at, const uint8_t *target)
+void x64_to(uint8_t *at, const uint8_t *target)
 {
 	int32_t d = target - (at + 4);
 
-	if (!a->full)
-		memcpy(at, &d, 4);
+	memcpy(at, &d, 4);
 }
 
 void x64_here(struct x64_asm *a, uint8_t *at)
 {
-	x64_to(a, at, a->p);
+	x64_to(at, a->p);
 }
 
 void x64_jcc_back(struct x64_asm *a, enum x64_cc cc, const uint8_t *target)
@@ -264,7 +260,7 @@ void x64_jcc_back(struct x64_asm *a, enum x64_cc cc, const uint8_t *target)
 		x64_byte(a, d);
 		return;
 	}
-	x64_to(a, x64_jcc(a, cc), target);
+	x64_to(x64_jcc(a, cc), target);
 }
 
 void x64_jmp_back(struct x64_asm *a, const uint8_t *target)
@@ -276,7 +272,7 @@ void x64_jmp_back(struct x64_asm *a, const uint8_t *target)
 		x64_byte(a, d);
 		return;
 	}
-	x64_to(a, x64_jmp(a), target);
+	x64_to(x64_jmp(a), target);
 }
 
 static void far(struct x64_asm *a, uint8_t opcode, const void *target)
@@ -310,10 +306,11 @@ void x64_align(struct x64_asm *a, unsigned n)
 	};
 	unsigned fill = -(uintptr_t)(a->p + a->delta) & (n - 1);
 
-	for (; fill && !a->full;) {
+	while (fill) {
 		unsigned k = fill > 8 ? 8 : fill;
 
-		bytes(a, nops[k - 1], k);
+		memcpy(a->p, nops[k - 1], k);
+		a->p += k;
 		fill -= k;
 	}
 }

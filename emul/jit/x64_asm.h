@@ -156,12 +156,21 @@ enum {
 	X_LDMXCSR = 2,
 };
 
-/* Where the code goes: written at p, executed at p + delta. */
+/*
+ * Where the code goes: written at p, executed at p + delta. Nothing is checked while writing:
+ * behind end there are X64_SLACK bytes, more than one operation of the IR becomes; x64_room() asks
+ * between operations.
+ */
 struct x64_asm {
 	uint8_t *p, *start, *end;
 	intptr_t delta;
-	bool full; /* did not fit: what was written is of no use */
 };
+enum { X64_SLACK = 4096 };
+
+static inline bool x64_room(const struct x64_asm *a)
+{
+	return a->p < a->end;
+}
 
 /* The r/m operand: a register, or memory at [base + index * (1 << scale) + disp]. */
 struct x64_rm {
@@ -190,7 +199,11 @@ static inline struct x64_rm x64_mem_index(unsigned base, unsigned index, unsigne
 	};
 }
 
-void x64_byte(struct x64_asm *a, uint8_t b);
+static inline void x64_byte(struct x64_asm *a, uint8_t b)
+{
+	*a->p++ = b;
+}
+
 void x64_u32(struct x64_asm *a, uint32_t v);
 void x64_u64(struct x64_asm *a, uint64_t v);
 
@@ -228,7 +241,7 @@ uint8_t *x64_jmp8(struct x64_asm *a);
 void x64_here8(struct x64_asm *a, uint8_t *at);
 void x64_here(struct x64_asm *a, uint8_t *at);
 /* To a place already written (an address in the RW view). */
-void x64_to(struct x64_asm *a, uint8_t *at, const uint8_t *target);
+void x64_to(uint8_t *at, const uint8_t *target);
 void x64_jcc_back(struct x64_asm *a, enum x64_cc cc, const uint8_t *target);
 void x64_jmp_back(struct x64_asm *a, const uint8_t *target);
 /* To code elsewhere, by its address in the RX view; it must be within 2 GiB. */

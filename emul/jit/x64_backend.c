@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/own.h"
@@ -50,14 +51,29 @@ static void fill_consts(struct x64_consts *k, const struct jit_fp_rules *fp)
 	k->nan[1][0] = fp->nan64;
 }
 
+/* With VMD_PERF_MAP in the environment "perf report" names units by their guest address. */
+static FILE *perf_map(void)
+{
+	char path[64];
+	FILE *f;
+
+	if (!getenv("VMD_PERF_MAP"))
+		return NULL;
+	snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+	f = fopen(path, "we");
+	if (f)
+		setvbuf(f, NULL, _IOLBF, 0);
+	return f;
+}
+
 static int x64_new(const struct jit_isa *isa, struct jit_arena *arena, struct jit_backend **ret,
 		   struct err *e)
 {
-	enum { ROOM = 8192 };
+	enum { ROOM = 8192 + X64_SLACK };
 	autofree struct x64 *x = calloc(1, sizeof(*x));
 	struct x64_consts *k = jit_arena_need(arena, sizeof(*k), 16);
 	uint8_t *code = jit_arena_need(arena, ROOM, 64);
-	struct x64_asm a = { .p = code, .start = code, .end = code + ROOM };
+	struct x64_asm a = { .p = code, .start = code, .end = code + ROOM - X64_SLACK };
 
 	if (!x)
 		return err_nomem(e);
@@ -72,6 +88,7 @@ static int x64_new(const struct jit_isa *isa, struct jit_arena *arena, struct ji
 	if (!x64_make_thunks(x, &a))
 		return err_set(e, -ENOSPC, "the code cache has no room for what all units share");
 	jit_arena_trim(arena, code, a.p - code);
+	x->perf_map = perf_map();
 	*ret = &x->b;
 	x = NULL;
 	return 0;
@@ -79,6 +96,9 @@ static int x64_new(const struct jit_isa *isa, struct jit_arena *arena, struct ji
 
 static void x64_free(struct jit_backend *b)
 {
+	x64_gen_free(x64_of(b)->spare);
+	if (x64_of(b)->perf_map)
+		fclose(x64_of(b)->perf_map);
 	free(x64_of(b));
 }
 

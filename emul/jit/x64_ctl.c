@@ -180,7 +180,7 @@ static void probe_known(struct x64_gen *g, uint64_t pc)
 	x64_op(a, X_MOV_LOAD | X_W, RCX, x64_mem(RBP, X64_CPU(salt)));
 	x64_alu(a, ALU_XOR, true, RCX, x64_reg(RAX));
 	x64_alu(a, ALU_CMP, true, RCX, x64_mem(RBP, entry));
-	x64_to(a, x64_jcc(a, CC_NE), (uint8_t *)g->x->t.leave_pc - a->delta);
+	x64_to(x64_jcc(a, CC_NE), (uint8_t *)g->x->t.leave_pc - a->delta);
 	x64_op(a, 0xff, 4, x64_mem(RBP, entry + (int32_t)offsetof(struct jit_jump, code)));
 }
 
@@ -195,7 +195,7 @@ void x64_e_goto(struct x64_gen *g, const struct ir_insn *in)
 		return;
 	}
 	/* the displacement does not cross eight bytes, so that it can be patched */
-	while (!a->full && (uintptr_t)(a->p + a->delta + 1) % 4)
+	while ((uintptr_t)(a->p + a->delta + 1) % 4)
 		x64_byte(a, 0x90);
 	x->at = x64_jmp(a) - a->start;
 }

@@ -94,7 +94,7 @@ void x64_probe(struct x64_asm *a, const struct x64_thunks *t, unsigned pc, unsig
 	x64_op(a, X_MOV_LOAD | X_W, t2, x64_mem(RBP, X64_CPU(salt)));
 	x64_alu(a, ALU_XOR, true, t2, x64_reg(pc));
 	x64_alu(a, ALU_CMP, true, t2, x64_mem_index(RBP, t1, 0, X64_CPU(jump)));
-	x64_to(a, x64_jcc(a, CC_NE), (uint8_t *)t->leave_pc - a->delta);
+	x64_to(x64_jcc(a, CC_NE), (uint8_t *)t->leave_pc - a->delta);
 	x64_op(a, 0xff, 4,
 	       x64_mem_index(RBP, t1, 0, X64_CPU(jump) + (int32_t)offsetof(struct jit_jump, code)));
 }
@@ -183,5 +183,5 @@ bool x64_make_thunks(struct x64 *x, struct x64_asm *a)
 	x64_probe(a, t, RAX, RCX, RDX);
 	make_slow_paths(t, a);
 	make_fp(x->b.isa, t, a);
-	return !a->full;
+	return x64_room(a);
 }

@@ -6,6 +6,8 @@
  * The entry begins with an instruction of seven bytes, aligned to eight, so that kill() can put a
  * jump there with one store while others run it.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,8 +66,6 @@ void x64_op_data(struct x64_gen *g, uint32_t op, unsigned reg, const void *data,
 	int64_t d;
 
 	x64_op(a, op, reg, (struct x64_rm){ .reg = 0 });
-	if (a->full)
-		return;
 	a->p[-1] = (reg & 7) << 3 | 5;
 	d = (const uint8_t *)data - (a->p + a->delta + 4 + imm_len);
 	if (d != (int32_t)d)
@@ -123,7 +123,7 @@ static void emit_insns(struct x64_gen *g)
 	const struct ir *ir = g->ir;
 
 	g->block = 0;
-	for (g->i = 0; g->i < ir->n && !g->failed && !g->a.full; g->i++) {
+	for (g->i = 0; g->i < ir->n && !g->failed && x64_room(&g->a); g->i++) {
 		const struct ir_insn *in = &ir->insns[g->i];
 		const struct x64_val *v = &g->vals[g->i];
 
@@ -161,17 +161,17 @@ static void emit_stubs(struct x64_gen *g, struct x64_side *s)
 	}
 	x64_align(a, 8);
 	s->stubs = a->p - a->start;
-	for (uint32_t i = 0; i < u->n_exits; i++) {
+	for (uint32_t i = 0; i < u->n_exits && x64_room(a); i++) {
 		uint8_t *p = a->p;
 
 		mov_imm64(a, RAX, u->exits[i].pc);
 		x64_op_data(g, X_LEA | X_W, RDX, &u->exits[i], 0);
 		x64_jmp_far(a, g->x->t.leave_exit);
-		while (!a->full && a->p < p + X64_STUB_PROBE)
+		while (a->p < p + X64_STUB_PROBE)
 			x64_byte(a, 0xcc);
 		mov_imm64(a, RAX, u->exits[i].pc);
 		x64_jmp_far(a, g->x->t.probe);
-		while (!a->full && a->p < p + X64_STUB)
+		while (a->p < p + X64_STUB)
 			x64_byte(a, 0xcc);
 	}
 }
@@ -181,7 +181,7 @@ static void emit_exit_targets(struct x64_gen *g, const struct x64_side *s)
 {
 	struct x64_asm *a = &g->a;
 
-	for (uint32_t i = 0; i < g->n_exit && !a->full; i++) {
+	for (uint32_t i = 0; i < g->n_exit; i++) {
 		struct jit_exit *x = &g->u->exits[i];
 		uint8_t *stub = a->start + s->stubs + i * X64_STUB;
 
@@ -190,7 +190,7 @@ static void emit_exit_targets(struct x64_gen *g, const struct x64_side *s)
 
 			g->pushed[i] = (uintptr_t)(code + a->delta);
 		} else if (x->same_page) {
-			x64_to(a, a->start + x->at, stub);
+			x64_to(a->start + x->at, stub);
 		}
 	}
 }
@@ -238,22 +238,24 @@ static void emit_all(struct x64_gen *g, unsigned flags, struct x64_side *places)
 {
 	emit_entry(g, flags);
 	emit_insns(g);
-	for (uint32_t i = 0; i < g->n_lates && !g->failed && !g->a.full; i++) {
+	for (uint32_t i = 0; i < g->n_lates && !g->failed && x64_room(&g->a); i++) {
 		struct x64_late l = g->lates[i];
 
 		l.emit(g, &l);
 	}
+	if (g->failed || !x64_room(&g->a))
+		return;
 	emit_stubs(g, places);
 	emit_exit_targets(g, places);
-	for (uint32_t i = 0; i < g->n_fixes && !g->a.full; i++)
-		x64_to(&g->a, g->fixes[i].at, g->labels[g->fixes[i].label].at);
+	for (uint32_t i = 0; i < g->n_fixes; i++)
+		x64_to(g->fixes[i].at, g->labels[g->fixes[i].label].at);
 }
 
 static bool compile(struct x64_gen *g, struct jit_arena *arena, unsigned flags)
 {
 	struct x64_side places = { 0 }, *s;
 	struct jit_unit *u = g->u;
-	size_t room = 2048 + (size_t)g->ir->n * 64 + u->n_exits * 64;
+	size_t room = 2 * X64_SLACK + (size_t)g->ir->n * 64 + u->n_exits * 64;
 	uint8_t *code;
 
 	if (!x64_plan(g))
@@ -262,12 +264,13 @@ static bool compile(struct x64_gen *g, struct jit_arena *arena, unsigned flags)
 	code = jit_arena_need(arena, room, 64);
 	if (!code || !g->pushed)
 		return false;
-	g->a = (struct x64_asm){
-		.p = code, .start = code, .end = code + room, .delta = -jit_arena_delta(arena)
-	};
+	g->a = (struct x64_asm){ .p = code,
+				 .start = code,
+				 .end = code + room - X64_SLACK,
+				 .delta = -jit_arena_delta(arena) };
 	reset(g);
 	emit_all(g, flags, &places);
-	if (g->a.full || g->failed) {
+	if (!x64_room(&g->a) || g->failed) {
 		jit_arena_trim(arena, code, 0);
 		return false;
 	}
@@ -285,8 +288,10 @@ static bool compile(struct x64_gen *g, struct jit_arena *arena, unsigned flags)
 	return true;
 }
 
-static void gen_free(struct x64_gen *g)
+void x64_gen_free(struct x64_gen *g)
 {
+	if (!g)
+		return;
 	free(g->vals);
 	free(g->blocks);
 	free(g->labels);
@@ -295,17 +300,26 @@ static void gen_free(struct x64_gen *g)
 	free(g->sides);
 	free(g);
 }
-AUTOPTR(x64_gen, gen_free)
 
+/* One that another unit has grown is kept for the next, by whichever thread. */
 bool x64_compile(struct jit_backend *b, struct jit_arena *arena, struct ir *ir, unsigned flags,
 		 struct jit_unit *u)
 {
-	autoptr(x64_gen) g = calloc(1, sizeof(*g));
+	struct x64 *x = container_of(b, struct x64, b);
+	struct x64_gen *g = atomic_exchange(&x->spare, NULL);
+	bool ok;
 
-	if (!g || ir->failed)
+	if (!g)
+		g = calloc(1, sizeof(*g));
+	if (!g)
 		return false;
-	g->x = container_of(b, struct x64, b);
+	g->x = x;
 	g->ir = ir;
 	g->u = u;
-	return compile(g, arena, flags);
+	ok = !ir->failed && compile(g, arena, flags);
+	if (ok && x->perf_map)
+		fprintf(x->perf_map, "%" PRIxPTR " %x %#" PRIx64 "%s\n", (uintptr_t)u->entry,
+			u->code_len, u->pc, flags & JIT_COUNT ? "" : "_hot");
+	x64_gen_free(atomic_exchange(&x->spare, g));
+	return ok;
 }
