@@ -1,1 +1,29 @@
-# daemon/: the sources of this folder.
+# daemon/: the program vmd.
+sbin_PROGRAMS += daemon/vmd
+daemon_vmd_SOURCES = \
+	daemon/adopt.c \
+	daemon/child.c daemon/child.h \
+	daemon/daemon.c daemon/daemon.h \
+	daemon/disks.c \
+	daemon/dispatch.c \
+	daemon/doctor.c \
+	daemon/events.c \
+	daemon/files.c \
+	daemon/host.c \
+	daemon/jobs.c daemon/jobs.h \
+	daemon/machines.c \
+	daemon/main.c \
+	daemon/nets.c \
+	daemon/requests.c \
+	daemon/server.c \
+	daemon/state.c daemon/state.def daemon/state.h \
+	daemon/vm.h \
+	daemon/vm_apply.c \
+	daemon/vm_console.c \
+	daemon/vm_life.c \
+	daemon/vm_power.c \
+	daemon/vm_start.c \
+	daemon/vms.c \
+	daemon/worker.c
+daemon_vmd_LDADD = systemd/libsystemdglue.la storage/libstorage.la protocol/libprotocol.la \
+	base/libbase.la

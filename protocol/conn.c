@@ -100,7 +100,7 @@ void conn_free(struct conn *c)
 /* ---- descriptors ---- */
 
 /* All descriptors of a message, so that none is left open by accident. */
-static int take_control(struct msghdr *h, struct conn_fds *to, struct err *e)
+static int take_control(struct msghdr *h, size_t max, struct conn_fds *to, struct err *e)
 {
 	size_t n_all = 0;
 
@@ -114,17 +114,17 @@ static int take_control(struct msghdr *h, struct conn_fds *to, struct err *e)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (n_all++ < CONN_FDS)
+			if (n_all++ < max)
 				to->v[to->n++] = fd;
 			else
 				close(fd);
 		}
 	}
-	if (n_all <= CONN_FDS && !(h->msg_flags & MSG_CTRUNC))
+	if (n_all <= max && !(h->msg_flags & MSG_CTRUNC))
 		return 0;
 	conn_fds_close(to);
-	return rpc_error(e, "limit.reached", "at most %d descriptors may come with a message",
-			 CONN_FDS);
+	return rpc_error(e, "limit.reached", "at most %zu descriptors may come with a message",
+			 max);
 }
 
 static bool mentions_fd(json_object *v)
@@ -303,7 +303,7 @@ static bool read_once(struct conn *c)
 		failed(c, &e);
 		return false;
 	}
-	r = take_control(&h, &fds, &e);
+	r = take_control(&h, c->packets ? CONN_FDS : CONN_FDS_STREAM, &fds, &e);
 	if (r == 0 && h.msg_flags & MSG_TRUNC) {
 		conn_fds_close(&fds);
 		r = rpc_error(&e, "limit.reached", "a packet may have at most %d bytes",
@@ -516,6 +516,15 @@ int conn_send(struct conn *c, json_object *v, const int *fds, size_t n, struct e
 void conn_flush(struct conn *c)
 {
 	write_out(c);
+}
+
+void conn_drain(struct conn *c)
+{
+	bool go_on = true;
+
+	while (go_on && c->reading && !c->eof)
+		if (!CALLBACK(c, go_on = read_once(c)))
+			return;
 }
 
 size_t conn_backlog(const struct conn *c)

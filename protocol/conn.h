@@ -17,7 +17,10 @@
 
 #include "base/loop.h"
 
-enum { CONN_FDS = 16 /* with one value */ };
+enum {
+	CONN_FDS = 64,        /* with one packet, between our own processes */
+	CONN_FDS_STREAM = 16, /* with one value of a stream */
+};
 
 struct conn_fds {
 	int v[CONN_FDS];
@@ -51,6 +54,8 @@ void conn_free(struct conn *c); /* what was not written yet is lost */
  */
 int conn_send(struct conn *c, json_object *v, const int *fds, size_t n, struct err *e);
 void conn_flush(struct conn *c);
+/* Read what has arrived already. */
+void conn_drain(struct conn *c);
 
 size_t conn_backlog(const struct conn *c); /* bytes queued and not written */
 bool conn_half_closed(const struct conn *c);

@@ -54,7 +54,7 @@ struct rpc_peer {
 	struct list calls, waiting;
 	unsigned n_calls;
 	int64_t next_id;
-	bool eof, closed, dead;
+	bool eof, closed, dead, draining;
 	unsigned busy; /* callbacks that still use the peer: it is freed when they are through */
 };
 
@@ -110,7 +110,7 @@ static json_object *envelope(json_object *id)
 
 static void close_peer(struct rpc_peer *p, const struct err *why)
 {
-	if (p->closed)
+	if (p->closed || p->draining)
 		return;
 	p->closed = true;
 	conn_stop_reading(p->conn);
@@ -726,9 +726,25 @@ size_t rpc_peer_backlog(const struct rpc_peer *p)
 	return conn_backlog(p->conn);
 }
 
+bool rpc_peer_is_closed(const struct rpc_peer *p)
+{
+	return p->closed;
+}
+
 int rpc_peer_fd(const struct rpc_peer *p)
 {
 	return conn_fd(p->conn);
+}
+
+void rpc_peer_drain(struct rpc_peer *p)
+{
+	if (p->closed)
+		return;
+	enter(p);
+	p->draining = true;
+	conn_drain(p->conn);
+	p->draining = false;
+	leave(p);
 }
 
 void rpc_peer_flush(struct rpc_peer *p)

@@ -70,6 +70,9 @@ void *rpc_peer_arg(const struct rpc_peer *p);
 struct rpc_cred rpc_peer_cred(const struct rpc_peer *p);
 size_t rpc_peer_backlog(const struct rpc_peer *p);
 int rpc_peer_fd(const struct rpc_peer *p);
+bool rpc_peer_is_closed(const struct rpc_peer *p); /* closed() has been called */
+/* Read and serve what has arrived already, without waiting; closed() is not called for its end. */
+void rpc_peer_drain(struct rpc_peer *p);
 /* Write now what can be written without waiting. */
 void rpc_peer_flush(struct rpc_peer *p);
 
@@ -79,7 +82,8 @@ AUTOPTR(rpc_peer, rpc_peer_free)
 
 void rpc_call_done(struct rpc_call *c);                      /* after RPC_LATER: reply is filled */
 void rpc_call_fail(struct rpc_call *c, const struct err *e); /* after RPC_LATER or RPC_HELD */
-void rpc_call_answer(struct rpc_call *c, json_object *result); /* after RPC_HELD; result borrowed */
+/* After RPC_HELD or RPC_LATER, with a result that is JSON already (borrowed). */
+void rpc_call_answer(struct rpc_call *c, json_object *result);
 
 /* Members that an error answer's data shall have beside kind and hint: the call's, fill it. */
 json_object *rpc_call_error_data(struct rpc_call *c);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "protocol/errors.h"
@@ -114,21 +115,25 @@ static int check_nets(const struct vm_def *d, struct err *e)
 	return 0;
 }
 
+int vm_forward_check(const struct vm_forward *f, struct err *e)
+{
+	unsigned char addr[16];
+
+	if (!f->guest_port || !f->count || f->guest_port > 65535 || f->host_port > 65535 ||
+	    f->count > 65535 || f->guest_port + f->count > 65536 || f->host_port + f->count > 65536)
+		return wrong(e, "ports are between 1 and 65535");
+	if (!f->host_port && f->count > 1)
+		return wrong(e, "a range of ports needs its first port of the host");
+	if (inet_pton(AF_INET, f->address, addr) != 1 && inet_pton(AF_INET6, f->address, addr) != 1)
+		return wrong(e, "'%.64s' is no IP address", f->address);
+	return 0;
+}
+
 static int check_forwards(const struct vm_def *d, struct err *e)
 {
-	for (size_t i = 0; i < d->forwards.n; i++) {
-		const struct vm_forward *f = &d->forwards.v[i];
-		unsigned char addr[16];
-
-		if (!f->guest_port || !f->count || f->guest_port > 65535 || f->host_port > 65535 ||
-		    f->count > 65535 || f->guest_port + f->count > 65536 ||
-		    f->host_port + f->count > 65536)
-			return wrong(e, "forwards[%zu]: ports are between 1 and 65535", i);
-		if (inet_pton(AF_INET, f->address, addr) != 1 &&
-		    inet_pton(AF_INET6, f->address, addr) != 1)
-			return wrong(e, "forwards[%zu].address: '%.64s' is no IP address", i,
-				     f->address);
-	}
+	for (size_t i = 0; i < d->forwards.n; i++)
+		if (vm_forward_check(&d->forwards.v[i], e) < 0)
+			return err_in(e, "forwards[%zu]", i);
 	return 0;
 }
 
@@ -184,6 +189,27 @@ int vm_def_check(const struct vm_def *d, struct err *e)
 	return r < 0 ? r : vm_def_files(d, no_empty_path, NULL, e);
 }
 
+/* The path that a descriptor was opened with, as far as the kernel knows it. */
+static int name_file(void *arg, enum worker_fd_role role, size_t index, const char *what,
+		     const struct rpc_file *file, struct err *e)
+{
+	struct owned *o = arg;
+	struct rpc_file *f = (struct rpc_file *)file; /* of the definition under construction */
+	char link[40], path[4096];
+	ssize_t n;
+
+	(void)role;
+	(void)index;
+	(void)what;
+	if (f->path || f->fd < 0)
+		return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = 0;
+	f->path = arena_strdup(&o->mem, path);
+	return f->path ? 0 : err_nomem(e);
+}
+
 int vm_def_parse(json_object *from, const int *fds, size_t n, struct vm_def **ret, struct err *e)
 {
 	struct owned *o = calloc(1, sizeof(*o));
@@ -197,6 +223,8 @@ int vm_def_parse(json_object *from, const int *fds, size_t n, struct vm_def **re
 	if (r == 0)
 		r = rpc_parse(&vm_def_object, o->json, &o->d, &in, e);
 	if (r == 0)
+		r = vm_def_files(&o->d, name_file, o, e);
+	if (r == 0)
 		r = vm_def_check(&o->d, e);
 	if (r < 0) {
 		vm_def_free(&o->d);
@@ -204,6 +232,17 @@ int vm_def_parse(json_object *from, const int *fds, size_t n, struct vm_def **re
 	}
 	*ret = &o->d;
 	return 0;
+}
+
+int vm_def_copy(const struct vm_def *from, struct vm_def **ret, struct err *e)
+{
+	int fds[VM_DISKS_MAX * 2 + VM_SHARES_MAX + 3];
+	size_t n = ARRAY_SIZE(fds);
+	json_object *j = rpc_build(&vm_def_object, from, fds, &n);
+	int r = j ? vm_def_parse(j, fds, n, ret, e) : err_nomem(e);
+
+	json_object_put(j);
+	return r;
 }
 
 int vm_def_parse_text(const char *text, size_t len, struct vm_def **ret, struct err *e)
@@ -235,6 +274,17 @@ json_object *vm_def_json(const struct vm_def *d)
 json_object *vm_def_json_all(const struct vm_def *d)
 {
 	return rpc_build_all(&vm_def_object, d);
+}
+
+void vm_def_drop_fds(struct vm_def *d)
+{
+	d->kernel.fd = d->initrd.fd = d->firmware.fd = -1;
+	for (size_t i = 0; i < d->disks.n; i++)
+		d->disks.v[i].path.fd = -1;
+	for (size_t i = 0; i < d->cdroms.n; i++)
+		d->cdroms.v[i].path.fd = -1;
+	for (size_t i = 0; i < d->shares.n; i++)
+		d->shares.v[i].dir.fd = -1;
 }
 
 int vm_def_files(const struct vm_def *d, vm_file_fn *fn, void *arg, struct err *e)

@@ -19,14 +19,18 @@ enum {
 
 /*
  * From JSON, checked as a whole; the VM's own copy: it does not depend on the JSON afterwards.
- * {"fd": N} means fds[N], which stays the caller's. Free with vm_def_free().
+ * {"fd": N} means fds[N], which stays the caller's; a file without a path gets the one its
+ * descriptor has. Free with vm_def_free().
  */
 int vm_def_parse(json_object *from, const int *fds, size_t n, struct vm_def **ret, struct err *e);
+int vm_def_copy(const struct vm_def *from, struct vm_def **ret, struct err *e);
 int vm_def_parse_text(const char *text, size_t len, struct vm_def **ret, struct err *e);
 void vm_def_free(struct vm_def *d);
 
 /* What a table cannot say: names, ports, addresses, limits. Kind "vm.definition". */
 int vm_def_check(const struct vm_def *d, struct err *e);
+
+int vm_forward_check(const struct vm_forward *f, struct err *e);
 
 /*
  * The canonical form: keys in the order of the table, only those that were given. Without
@@ -35,6 +39,9 @@ int vm_def_check(const struct vm_def *d, struct err *e);
 json_object *vm_def_json(const struct vm_def *d);
 /* The same with every default. */
 json_object *vm_def_json_all(const struct vm_def *d);
+
+/* Forget the descriptors of a definition, so that it can be sent or kept: paths stay. */
+void vm_def_drop_fds(struct vm_def *d);
 
 /* Is this a name that a VM or a network may have? It is a file name, too. */
 bool vm_name_valid(const char *name);

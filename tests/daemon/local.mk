@@ -1,1 +1,8 @@
-# tests/daemon/
+# tests/daemon/: the fake worker is found as vmd-vm in its own directory.
+check_PROGRAMS += tests/daemon/check_daemon
+noinst_PROGRAMS += tests/daemon/libexec/vmd-vm
+tests_daemon_libexec_vmd_vm_SOURCES = tests/daemon/fake_worker.c
+tests_daemon_libexec_vmd_vm_LDADD = protocol/libprotocol.la base/libbase.la
+tests_daemon_check_daemon_SOURCES = tests/daemon/check_daemon.c
+tests_daemon_check_daemon_CFLAGS = $(TEST_CFLAGS)
+tests_daemon_check_daemon_LDADD = protocol/libprotocol.la base/libbase.la $(TEST_LIBS)

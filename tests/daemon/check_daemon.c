@@ -1,0 +1,840 @@
+/*
+ * The daemon as a client sees it, over a fake worker: life of a VM, errors, events, requests that
+ * are repeated, and what is left after kill -9 of either process.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/io.h"
+#include "base/strbuf.h"
+#include "protocol/peer.h"
+#include "tests/unit.h"
+
+struct fixture {
+	char dir[PATH_MAX];
+	pid_t pid;
+	struct loop *loop;
+	struct rpc_peer *peer;
+	struct strbuf events; /* one per line */
+	uint64_t last_seq;
+	struct err e; /* of the last call */
+	json_object *data;
+};
+
+static const char *in_dir(struct fixture *f, const char *name)
+{
+	static char path[2][PATH_MAX + 64];
+	static int turn;
+
+	turn = !turn;
+	snprintf(path[turn], sizeof(path[turn]), "%s/%s", f->dir, name);
+	return path[turn];
+}
+
+static void on_event(void *arg, const char *method, json_object *params)
+{
+	struct fixture *f = arg;
+	json_object *v;
+
+	strbuf_printf(&f->events, "%s %s\n", method,
+		      json_object_to_json_string_ext(params, JSON_C_TO_STRING_PLAIN));
+	if (json_object_object_get_ex(params, "seq", &v))
+		f->last_seq = json_object_get_uint64(v);
+}
+
+static const struct rpc_peer_ops client_ops = { NULL, on_event, NULL };
+
+static void start_daemon(struct fixture *f)
+{
+	const char *build = getenv("top_builddir");
+	char program[PATH_MAX], libexec[PATH_MAX], fd[16];
+	int ready[2];
+	char c;
+
+	snprintf(program, sizeof(program), "%s/daemon/vmd", build ? build : ".");
+	snprintf(libexec, sizeof(libexec), "%s/tests/daemon/libexec", build ? build : ".");
+	ck_assert_int_eq(pipe(ready), 0);
+	f->pid = fork();
+	if (f->pid == 0) {
+		close(ready[0]);
+		snprintf(fd, sizeof(fd), "%d", ready[1]);
+		setenv("VMD_LIBEXEC", libexec, 1);
+		unsetenv("NOTIFY_SOCKET");
+		if (!getenv("VMD_TEST_VERBOSE"))
+			freopen("/dev/null", "w", stderr);
+		execl(program, program, "--user", "--state", strdup(in_dir(f, "state")),
+		      "--runtime", strdup(in_dir(f, "run")), "--socket", strdup(in_dir(f, "sock")),
+		      "--ready-fd", fd, (char *)NULL);
+		_exit(127);
+	}
+	close(ready[1]);
+	ck_assert_msg(read(ready[0], &c, 1) == 1, "the daemon does not start");
+	close(ready[0]);
+}
+
+static void connect_client(struct fixture *f)
+{
+	ck_assert_msg(rpc_connect(f->loop, in_dir(f, "sock"), SOCK_STREAM, &client_ops, f, &f->peer,
+				  &f->e) == 0,
+		      "%s", f->e.msg);
+}
+
+static void setup_in(struct fixture *f, const char *more)
+{
+	*f = (struct fixture){ .pid = -1 };
+	strcpy(f->dir, "/tmp/vmd-test-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(f->dir));
+	if (more) {
+		strcat(f->dir, more);
+		ck_assert_int_eq(mkdir(f->dir, 0700), 0);
+	}
+	ck_assert_int_eq(loop_new(&f->loop, &f->e), 0);
+	start_daemon(f);
+	connect_client(f);
+}
+
+static void setup(struct fixture *f)
+{
+	setup_in(f, NULL);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void disconnect(struct fixture *f)
+{
+	if (f->peer)
+		rpc_peer_free(f->peer);
+	f->peer = NULL;
+}
+
+static void kill_daemon(struct fixture *f, int signo)
+{
+	disconnect(f);
+	kill(f->pid, signo);
+	ck_assert_int_eq(waitpid(f->pid, NULL, 0), f->pid);
+}
+
+static void restart(struct fixture *f)
+{
+	kill_daemon(f, SIGKILL);
+	start_daemon(f);
+	connect_client(f);
+}
+
+/* result, or NULL with f->e; the caller puts it. */
+static json_object *call(struct fixture *f, const char *method, const char *params)
+{
+	json_object *ret = NULL, *p = params ? json_tokener_parse(params) : NULL;
+
+	ck_assert_msg(!params || p, "%s is no JSON", params);
+	alarm(60); /* a call that is never answered ends the test */
+	json_object_put(f->data);
+	f->data = NULL;
+	f->e = (struct err){ 0 };
+	if (rpc_client_call(f->peer, method, p, NULL, 0, &ret, NULL, &f->data, &f->e) < 0)
+		return NULL;
+	return ret;
+}
+
+static json_object *must(struct fixture *f, const char *method, const char *params)
+{
+	json_object *ret = call(f, method, params);
+
+	ck_assert_msg(f->e.code == 0, "%s: %s", method, f->e.msg);
+	return ret;
+}
+
+static void just(struct fixture *f, const char *method, const char *params)
+{
+	json_object_put(must(f, method, params));
+}
+
+static void fails(struct fixture *f, const char *method, const char *params, const char *kind)
+{
+	json_object *ret = call(f, method, params);
+
+	ck_assert_msg(f->e.code < 0, "%s %s: %s", method, params, json_object_to_json_string(ret));
+	ck_assert_msg(f->e.kind && !strcmp(f->e.kind, kind), "%s %s: %s, %s", method, params,
+		      f->e.kind, f->e.msg);
+	ck_assert(f->e.hint[0]);
+}
+
+/* A member of the answer to a call, as text; "a.b" goes down. */
+static const char *get(struct fixture *f, const char *method, const char *params, const char *path)
+{
+	static char text[4096];
+	json_object *ret = must(f, method, params), *v = ret;
+	char copy[128], *part, *save = NULL;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	for (part = strtok_r(copy, ".", &save); part; part = strtok_r(NULL, ".", &save))
+		if (json_object_is_type(v, json_type_array))
+			v = json_object_array_get_idx(v, (size_t)atoi(part));
+		else if (!json_object_object_get_ex(v, part, &v))
+			v = NULL;
+	snprintf(text, sizeof(text), "%s", v ? json_object_get_string(v) : "(none)");
+	json_object_put(ret);
+	return text;
+}
+
+static const char *state_of(struct fixture *f, const char *vm)
+{
+	char params[128];
+
+	snprintf(params, sizeof(params), "{\"vm\":\"%s\"}", vm);
+	return get(f, "vm.show", params, "vm.state");
+}
+
+static pid_t pid_of(struct fixture *f, const char *vm)
+{
+	char params[128];
+
+	snprintf(params, sizeof(params), "{\"vm\":\"%s\"}", vm);
+	return atoi(get(f, "vm.show", params, "vm.pid"));
+}
+
+static unsigned entries(struct fixture *f, const char *name)
+{
+	DIR *d = opendir(in_dir(f, name));
+	struct dirent *de;
+	unsigned n = 0;
+
+	while (d && (de = readdir(d)))
+		n += de->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static void teardown(struct fixture *f)
+{
+	json_object *ret, *list, *v;
+
+	if (!f->peer)
+		connect_client(f);
+	ret = must(f, "vm.list", NULL);
+	json_object_object_get_ex(ret, "vms", &list);
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		char params[128];
+
+		json_object_object_get_ex(json_object_array_get_idx(list, i), "id", &v);
+		snprintf(params, sizeof(params), "{\"vm\":\"%s\",\"force\":true}",
+			 json_object_get_string(v));
+		json_object_put(call(f, "vm.rm", params));
+	}
+	json_object_put(ret);
+	json_object_put(f->data);
+	kill_daemon(f, SIGTERM);
+	loop_free(f->loop);
+	strbuf_free(&f->events);
+	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- life ---- */
+
+START_TEST(a_vm_is_created_runs_stops_and_leaves_nothing)
+{
+	struct fixture f;
+	pid_t pid;
+
+	setup(&f);
+	just(&f, "vm.create", "{\"definition\":{\"name\":\"web\"}}");
+	ck_assert_str_eq(state_of(&f, "web"), "stopped");
+	ck_assert_str_eq(get(&f, "vm.start", "{\"vm\":\"web\",\"wait\":\"userspace\"}", "state"),
+			 "running");
+	ck_assert_str_eq(get(&f, "vm.start", "{\"vm\":\"web\"}", "changed"), "false");
+	pid = pid_of(&f, "web");
+	ck_assert_int_eq(kill(pid, 0), 0);
+	ck_assert_str_eq(get(&f, "vm.pause", "{\"vm\":\"web\"}", "state"), "paused");
+	ck_assert_str_eq(get(&f, "vm.pause", "{\"vm\":\"web\"}", "changed"), "false");
+	ck_assert_str_eq(get(&f, "vm.unpause", "{\"vm\":\"web\"}", "state"), "running");
+	ck_assert_str_eq(get(&f, "vm.reset", "{\"vm\":\"web\"}", "state"), "running");
+	ck_assert_str_eq(get(&f, "vm.stop", "{\"vm\":\"web\"}", "state"), "stopped");
+	ck_assert_str_eq(get(&f, "vm.stop", "{\"vm\":\"web\"}", "changed"), "false");
+	ck_assert_str_eq(get(&f, "vm.wait", "{\"vm\":\"web\"}", "exit_reason"), "poweroff");
+	ck_assert(kill(pid, 0) < 0 && errno == ESRCH);
+	ck_assert_uint_eq(entries(&f, "run"), 0);
+	ck_assert_str_eq(get(&f, "vm.rm", "{\"vm\":\"web\"}", "changed"), "true");
+	ck_assert_str_eq(get(&f, "vm.rm", "{\"vm\":\"web\"}", "changed"), "false");
+	ck_assert_uint_eq(entries(&f, "state/vms"), 0);
+	teardown(&f);
+}
+END_TEST
+
+static const struct {
+	const char *append, *state, *reason, *code, *text;
+} ends[] = {
+	{ "poweroff=1", "stopped", "poweroff", "0", "(none)" },
+	{ "exit=42", "stopped", "test-exit", "42", "(none)" },
+	{ "crash=no init found", "crashed", "crashed", "7", "no init found" },
+};
+
+START_TEST(how_a_guest_ended_is_known)
+{
+	struct fixture f;
+	char params[256];
+	static const char *const vm = "{\"vm\":\"a\"}";
+
+	setup(&f);
+	snprintf(params, sizeof(params),
+		 "{\"definition\":{\"name\":\"a\",\"kernel\":\"/dev/null\",\"append\":\"%s\"}}",
+		 ends[_i].append);
+	fails(&f, "vm.run", params, "file.kind"); /* a device is no kernel */
+	close(open(in_dir(&f, "k"), O_CREAT | O_WRONLY, 0600));
+	snprintf(params, sizeof(params),
+		 "{\"definition\":{\"name\":\"a\",\"kernel\":\"%s\",\"append\":\"%s\"}}",
+		 in_dir(&f, "k"), ends[_i].append);
+	just(&f, "vm.run", params);
+	ck_assert_str_eq(get(&f, "vm.wait", vm, "state"), ends[_i].state);
+	ck_assert_str_eq(get(&f, "vm.wait", vm, "exit_reason"), ends[_i].reason);
+	ck_assert_str_eq(get(&f, "vm.wait", vm, "exit_code"), ends[_i].code);
+	ck_assert_str_eq(get(&f, "vm.wait", vm, "reason"), ends[_i].text);
+	ck_assert_ptr_nonnull(strstr(get(&f, "vm.log", vm, "text"), "Linux version"));
+	teardown(&f);
+}
+END_TEST
+
+static const struct {
+	const char *append, *kind, *text;
+} bad_starts[] = {
+	{ "die", "start.failed", "no machine for me" },
+	{ "refuse", "kernel.format", "this is no kernel" },
+};
+
+START_TEST(a_start_that_fails_says_why_and_leaves_nothing)
+{
+	struct fixture f;
+	char params[256];
+	json_object *v;
+
+	setup(&f);
+	close(open(in_dir(&f, "k"), O_CREAT | O_WRONLY, 0600));
+	snprintf(params, sizeof(params),
+		 "{\"definition\":{\"name\":\"a\",\"kernel\":\"%s\",\"append\":\"%s\"}}",
+		 in_dir(&f, "k"), bad_starts[_i].append);
+	fails(&f, "vm.run", params, bad_starts[_i].kind);
+	ck_assert_msg(strstr(f.e.msg, bad_starts[_i].text) != NULL, "%s", f.e.msg);
+	ck_assert(json_object_object_get_ex(f.data, "phase", &v));
+	ck_assert_str_eq(json_object_get_string(v), "disks");
+	ck_assert(json_object_object_get_ex(f.data, "console_tail", NULL));
+	ck_assert_uint_eq(entries(&f, "run"), 0);
+	ck_assert_uint_eq(entries(&f, "state/vms"), 0);
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(wrong_calls_have_their_kinds)
+{
+	struct fixture f;
+	char params[PATH_MAX * 2];
+
+	setup(&f);
+	just(&f, "vm.create", "{\"definition\":{\"name\":\"a\",\"protect\":true}}");
+	fails(&f, "vm.start", "{\"vm\":\"zebra\"}", "vm.not-found");
+	ck_assert_str_eq(f.e.hint, "'vmctl list' shows the VMs there are");
+	fails(&f, "vm.create", "{\"definition\":{\"name\":\"a\"}}", "vm.exists");
+	fails(&f, "vm.rm", "{\"vm\":\"a\"}", "vm.protected");
+	fails(&f, "vm.pause", "{\"vm\":\"a\"}", "vm.state");
+	fails(&f, "vm.reset", "{\"vm\":\"a\"}", "vm.state");
+	fails(&f, "vm.console", "{\"vm\":\"a\"}", "vm.state");
+	fails(&f, "vm.create", "{\"definition\":{\"name\":\"x/y\"}}", "vm.definition");
+	fails(&f, "vm.create", "{\"definition\":{\"name\":\"x\",\"cpuss\":1}}", "rpc.params");
+	fails(&f, "job.show", "{\"job\":\"j-9\"}", "job.not-found");
+	fails(&f, "vm.nothing", NULL, "rpc.method");
+	fails(&f, "vm.run", "{\"definition\":{\"name\":\"x\",\"kernel\":\"/nope/k\"}}",
+	      "kernel.not-found");
+	fails(&f, "vm.run", "{\"definition\":{\"name\":\"x\",\"disks\":[{\"path\":\"/nope/d\"}]}}",
+	      "disk.not-found");
+	fails(&f, "vm.run", "{\"definition\":{\"name\":\"x\",\"disks\":[{\"path\":\"d\"}]}}",
+	      "vm.definition");
+	snprintf(params, sizeof(params),
+		 "{\"definition\":{\"name\":\"x\",\"disks\":[{\"path\":\"%s\"}]}}", f.dir);
+	fails(&f, "vm.run", params, "file.kind");
+	fails(&f, "vm.wait", "{\"vm\":\"a\",\"state\":\"running\",\"timeout\":\"1ms\"}",
+	      "wait.timeout");
+	just(&f, "vm.apply", "{\"definition\":{\"name\":\"a\"}}");
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(a_disk_or_a_port_in_use_is_refused_and_its_holder_named)
+{
+	struct fixture f;
+	char params[PATH_MAX * 2];
+	int fd;
+
+	setup(&f);
+	fd = open(in_dir(&f, "d"), O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_eq(ftruncate(fd, 65536), 0);
+	close(fd);
+	snprintf(params, sizeof(params),
+		 "{\"definition\":{\"name\":\"one\",\"disks\":[{\"path\":\"%s\"}]}}",
+		 in_dir(&f, "d"));
+	just(&f, "vm.run", params);
+	snprintf(params, sizeof(params),
+		 "{\"definition\":{\"name\":\"two\",\"disks\":[{\"path\":\"%s\"}]}}",
+		 in_dir(&f, "d"));
+	fails(&f, "vm.run", params, "disk.locked");
+	ck_assert_ptr_nonnull(strstr(f.e.msg, "'one'"));
+	just(&f, "vm.run",
+	     "{\"definition\":{\"name\":\"p\",\"nets\":[{}],\"forwards\":[{\"guest_port\":80}]}}");
+	ck_assert_int_gt(atoi(get(&f, "vm.forward", "{\"vm\":\"p\"}", "forwards.0.host_port")), 0);
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(a_guest_that_does_not_listen_is_stopped_by_force)
+{
+	struct fixture f;
+	char params[256];
+
+	setup(&f);
+	close(open(in_dir(&f, "k"), O_CREAT | O_WRONLY, 0600));
+	snprintf(params, sizeof(params),
+		 "{\"definition\":{\"name\":\"a\",\"kernel\":\"%s\",\"append\":\"deaf\"}}",
+		 in_dir(&f, "k"));
+	just(&f, "vm.run", params);
+	fails(&f, "vm.stop", "{\"vm\":\"a\",\"timeout\":\"20ms\"}", "stop.timeout");
+	ck_assert_str_eq(state_of(&f, "a"), "running");
+	ck_assert_str_eq(
+	    get(&f, "vm.stop", "{\"vm\":\"a\",\"timeout\":\"20ms\",\"force\":true}", "state"),
+	    "stopped");
+	ck_assert_str_eq(get(&f, "vm.wait", "{\"vm\":\"a\"}", "exit_reason"), "killed");
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(time_given_to_a_vm_ends_it)
+{
+	struct fixture f;
+
+	setup(&f);
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"a\"},\"timeout\":\"1s\"}");
+	ck_assert_str_eq(get(&f, "vm.wait", "{\"vm\":\"a\"}", "exit_reason"), "timeout");
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(a_temporary_vm_can_be_asked_how_it_ended_and_goes)
+{
+	struct fixture f;
+	char params[256];
+
+	setup(&f);
+	close(open(in_dir(&f, "k"), O_CREAT | O_WRONLY, 0600));
+	snprintf(
+	    params, sizeof(params),
+	    "{\"rm\":true,\"definition\":{\"name\":\"a\",\"kernel\":\"%s\",\"append\":\"exit=3\"}}",
+	    in_dir(&f, "k"));
+	just(&f, "vm.run", params);
+	ck_assert_str_eq(get(&f, "vm.wait", "{\"vm\":\"a\"}", "exit_code"), "3");
+	/* The name is free at once. */
+	just(&f, "vm.run", params);
+	just(&f, "vm.wait", "{\"vm\":\"a\"}");
+	kill_daemon(&f, SIGKILL);
+	start_daemon(&f);
+	connect_client(&f);
+	for (int i = 0; i < 1000 && entries(&f, "state/vms"); i++) {
+		fails(&f, "job.show", "{\"job\":\"j-9\"}", "job.not-found");
+		usleep(20000);
+	}
+	ck_assert_uint_eq(entries(&f, "state/vms"), 0);
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(a_console_gives_what_was_said_before_and_after)
+{
+	struct conn_fds fds = { .n = 0 };
+	struct fixture f;
+	json_object *ret;
+	char text[8192] = "";
+	size_t n = 0;
+
+	setup(&f);
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"a\"}}");
+	ck_assert_int_eq(rpc_client_call(f.peer, "vm.console", json_tokener_parse("{\"vm\":\"a\"}"),
+					 NULL, 0, &ret, &fds, NULL, &f.e),
+			 0);
+	json_object_put(ret);
+	ck_assert_uint_eq(fds.n, 1);
+	while (n < sizeof(text) - 1 && !strstr(text, "count 5\n")) {
+		ssize_t got = read(fds.v[0], text + n, sizeof(text) - 1 - n);
+
+		ck_assert_int_gt(got, 0);
+		n += (size_t)got;
+	}
+	ck_assert_int_eq(strncmp(text, "Linux version", 13), 0);
+	conn_fds_close(&fds);
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(sockets_work_below_a_long_path)
+{
+	char name[220] = "/";
+	struct fixture f;
+
+	memset(name + 1, 'd', 200);
+	setup_in(&f, name);
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"a\"}}");
+	restart(&f);
+	ck_assert_str_eq(state_of(&f, "a"), "running");
+	teardown(&f);
+}
+END_TEST
+
+/* ---- definitions ---- */
+
+START_TEST(apply_twice_changes_once_and_the_dry_run_says_the_same)
+{
+	static const char *const steps[] = {
+		"{\"name\":\"a\",\"cpus\":2}",
+		"{\"name\":\"a\",\"cpus\":4,\"memory\":\"1G\"}",
+		"{\"name\":\"a\",\"nets\":[{\"kind\":\"none\"}],\"autostart\":false}",
+		"{\"name\":\"a\",\"nets\":[{\"kind\":\"none\"},{}]}",
+	};
+	struct fixture f;
+
+	setup(&f);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		char real[512], dry[512], said[4096];
+
+		snprintf(real, sizeof(real), "{\"definition\":%s}", steps[i]);
+		snprintf(dry, sizeof(dry), "{\"definition\":%s,\"dry_run\":true}", steps[i]);
+		snprintf(said, sizeof(said), "%s", get(&f, "vm.apply", dry, "patch"));
+		ck_assert_str_eq(get(&f, "vm.apply", real, "patch"), said);
+		ck_assert_str_eq(get(&f, "vm.apply", real, "changed"), "false");
+		ck_assert_str_eq(get(&f, "vm.apply", dry, "changed"), "false");
+	}
+	ck_assert_str_eq(get(&f, "vm.show", "{\"vm\":\"a\"}", "definition"),
+			 "{ \"name\": \"a\", \"nets\": [ { \"kind\": \"none\" }, { } ] }");
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(a_request_with_an_id_is_done_once)
+{
+	static const char *const create =
+	    "{\"definition\":{\"name\":\"a\"},\"request_id\":\"5e0c8c4e-0001\"}";
+	struct fixture f;
+
+	setup(&f);
+	ck_assert_str_eq(get(&f, "vm.create", create, "id"), "1");
+	ck_assert_str_eq(get(&f, "vm.create", create, "id"), "1");
+	fails(&f, "vm.create", "{\"definition\":{\"name\":\"b\"},\"request_id\":\"5e0c8c4e-0001\"}",
+	      "request.reused");
+	restart(&f);
+	ck_assert_str_eq(get(&f, "vm.create", create, "id"), "1");
+	fails(&f, "vm.create", "{\"definition\":{\"name\":\"a\"}}", "vm.exists");
+	teardown(&f);
+}
+END_TEST
+
+/* ---- jobs ---- */
+
+START_TEST(a_disk_is_made_by_a_job)
+{
+	struct fixture f;
+	char params[PATH_MAX + 100];
+	struct stat st;
+
+	setup(&f);
+	snprintf(params, sizeof(params), "{\"path\":\"%s\",\"size\":\"1M\"}", in_dir(&f, "d.img"));
+	ck_assert_str_eq(get(&f, "disk.create", params, "size"), "1048576");
+	ck_assert_int_eq(stat(in_dir(&f, "d.img"), &st), 0);
+	ck_assert_int_eq(st.st_size, 1048576);
+	ck_assert_str_eq(get(&f, "job.show", "{\"job\":\"j-1\"}", "job.state"), "done");
+	ck_assert_str_eq(get(&f, "job.wait", "{\"job\":\"j-1\"}", "job.result.size"), "1048576");
+	ck_assert_int_lt(call(&f, "disk.create", params) ? 0 : f.e.code,
+			 0); /* it is there already */
+	snprintf(params, sizeof(params), "{\"path\":\"%s\",\"size\":\"2M\",\"wait\":false}",
+		 in_dir(&f, "e.img"));
+	ck_assert_str_eq(get(&f, "disk.create", params, "job"), "j-3");
+	just(&f, "job.wait", "{\"job\":\"j-3\"}");
+	restart(&f);
+	ck_assert_str_eq(get(&f, "job.list", NULL, "jobs.2.state"), "done");
+	snprintf(params, sizeof(params), "{\"path\":\"%s\"}", in_dir(&f, "d.img"));
+	ck_assert_str_eq(get(&f, "disk.info", params, "size"), "1048576");
+	teardown(&f);
+}
+END_TEST
+
+/* ---- events ---- */
+
+START_TEST(events_have_numbers_without_a_hole_also_over_a_crash)
+{
+	struct fixture f;
+	char epoch[64];
+	unsigned lines = 0;
+
+	setup(&f);
+	snprintf(epoch, sizeof(epoch), "%s", get(&f, "host.info", NULL, "epoch"));
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"a\"}}");
+	restart(&f);
+	just(&f, "vm.kill", "{\"vm\":\"a\"}");
+	restart(&f);
+	ck_assert_str_eq(get(&f, "events.subscribe", "{\"since_seq\":0}", "epoch"), epoch);
+	just(&f, "vm.start", "{\"vm\":\"a\"}");
+	for (char *line = strtok(f.events.data, "\n"); line; line = strtok(NULL, "\n")) {
+		char want[32];
+
+		snprintf(want, sizeof(want), "\"seq\":%u,", ++lines);
+		ck_assert_msg(strstr(line, want) != NULL, "%s: not %s", line, want);
+	}
+	ck_assert_uint_gt(lines, 10);
+	ck_assert_str_eq(get(&f, "events.subscribe", "{\"since_seq\":100000}", "gap"), "true");
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(a_subscriber_gets_what_it_asked_for)
+{
+	struct fixture f;
+
+	setup(&f);
+	just(&f, "events.subscribe", "{\"vms\":[\"w*\"],\"kinds\":[\"vm.state\"]}");
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"web\"}}");
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"other\"}}");
+	ck_assert_ptr_nonnull(f.events.data);
+	ck_assert_ptr_nonnull(
+	    strstr(f.events.data, "\"vm\":\"web\",\"from\":\"stopped\",\"to\":\"starting\""));
+	ck_assert_ptr_null(strstr(f.events.data, "other"));
+	ck_assert_ptr_null(strstr(f.events.data, "vm.phase"));
+	teardown(&f);
+}
+END_TEST
+
+/* ---- kill -9 ---- */
+
+START_TEST(a_killed_worker_takes_only_its_own_vm)
+{
+	struct fixture f;
+	pid_t other;
+
+	setup(&f);
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"a\"}}");
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"b\"}}");
+	other = pid_of(&f, "b");
+	kill(pid_of(&f, "a"), SIGKILL);
+	ck_assert_str_eq(get(&f, "vm.wait", "{\"vm\":\"a\"}", "state"), "crashed");
+	ck_assert_str_eq(get(&f, "vm.show", "{\"vm\":\"a\"}", "vm.reason"),
+			 "its process was killed by signal 9 (Killed)");
+	ck_assert_ptr_nonnull(
+	    strstr(get(&f, "vm.show", "{\"vm\":\"a\"}", "console_tail"), "Linux version"));
+	ck_assert_uint_eq(entries(&f, "run"), 1);
+	ck_assert_str_eq(state_of(&f, "b"), "running");
+	ck_assert_int_eq(pid_of(&f, "b"), other);
+	just(&f, "vm.start", "{\"vm\":\"a\"}");
+	teardown(&f);
+}
+END_TEST
+
+enum { KILLS = 12, GUESTS = 5 };
+
+/* The console socket was handed over once and must go on: the daemon is not in between. */
+static int attach(struct fixture *f, const char *vm)
+{
+	struct conn_fds fds = { .n = 0 };
+	json_object *ret, *p = json_object_new_object();
+
+	json_object_object_add(p, "vm", json_object_new_string(vm));
+	ck_assert_int_eq(
+	    rpc_client_call(f->peer, "vm.console", p, NULL, 0, &ret, &fds, NULL, &f->e), 0);
+	json_object_put(ret);
+	return fds.v[0];
+}
+
+START_TEST(vms_do_not_notice_that_the_daemon_is_killed)
+{
+	struct fixture f;
+	pid_t pid[GUESTS];
+	int console[GUESTS];
+	char name[8], params[200], port[16];
+
+	setup(&f);
+	for (int i = 0; i < GUESTS; i++) {
+		snprintf(name, sizeof(name), "vm%d", i);
+		snprintf(params, sizeof(params),
+			 "{\"definition\":{\"name\":\"%s\",\"nets\":[{}],\"forwards\":[{\"guest_"
+			 "port\":22}]}}",
+			 name);
+		just(&f, "vm.run", params);
+		pid[i] = pid_of(&f, name);
+		console[i] = attach(&f, name);
+	}
+	snprintf(port, sizeof(port), "%s",
+		 get(&f, "vm.forward", "{\"vm\":\"vm0\"}", "forwards.0.host_port"));
+	just(&f, "vm.pause", "{\"vm\":\"vm4\"}");
+	for (int k = 0; k < KILLS; k++) {
+		restart(&f);
+		for (int i = 0; i < GUESTS; i++) {
+			snprintf(name, sizeof(name), "vm%d", i);
+			snprintf(params, sizeof(params),
+				 "{\"vm\":\"%s\",\"state\":\"%s\",\"timeout\":\"60s\"}", name,
+				 i == 4 ? "paused" : "running");
+			just(&f, "vm.wait", params);
+			ck_assert_int_eq(pid_of(&f, name), pid[i]);
+		}
+		ck_assert_str_eq(get(&f, "vm.forward", "{\"vm\":\"vm0\"}", "forwards.0.host_port"),
+				 port);
+	}
+	for (int i = 0; i < GUESTS; i++) {
+		struct pollfd p = { .fd = console[i], .events = POLLIN };
+
+		ck_assert_int_eq(poll(&p, 1, 60000), 1);
+		ck_assert_int_eq(p.revents, POLLIN);
+		close(console[i]);
+	}
+	ck_assert_str_eq(get(&f, "vm.stop", "{\"vm\":\"vm1\"}", "state"), "stopped");
+	ck_assert_str_eq(get(&f, "vm.stop", "{\"vm\":\"vm4\"}", "state"), "stopped");
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(an_end_that_no_daemon_saw_is_known_afterwards)
+{
+	struct fixture f;
+	pid_t a, b;
+	static const char *const vm = "{\"vm\":\"a\"}";
+
+	setup(&f);
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"a\"}}");
+	just(&f, "vm.run", "{\"definition\":{\"name\":\"b\"}}");
+	a = pid_of(&f, "a");
+	b = pid_of(&f, "b");
+	kill_daemon(&f, SIGKILL);
+	kill(a, SIGTERM); /* powers off and writes its exit record */
+	kill(b, SIGKILL);
+	while (kill(a, 0) == 0 || kill(b, 0) == 0) {
+		/* Orphans may have become ours. */
+		waitpid(-1, NULL, WNOHANG);
+		usleep(1000);
+	}
+	start_daemon(&f);
+	connect_client(&f);
+	ck_assert_str_eq(get(&f, "vm.wait", vm, "state"), "stopped");
+	ck_assert_str_eq(get(&f, "vm.wait", vm, "exit_reason"), "poweroff");
+	ck_assert_str_eq(get(&f, "vm.wait", "{\"vm\":\"b\"}", "state"), "crashed");
+	ck_assert_uint_eq(entries(&f, "run"), 0);
+	teardown(&f);
+}
+END_TEST
+
+/* A client that writes and does not wait; the daemon dies at some moment of that. */
+static void write_creates(struct fixture *f, unsigned from, unsigned n)
+{
+	for (unsigned i = from; i < from + n; i++) {
+		char params[128];
+
+		snprintf(params, sizeof(params), "{\"definition\":{\"name\":\"n%u\"}}", i);
+		ck_assert_int_eq(rpc_send(f->peer, i % 3 ? "vm.create" : "vm.run",
+					  json_tokener_parse(params), NULL, 0, NULL, NULL, &f->e),
+				 0);
+	}
+	rpc_peer_flush(f->peer);
+}
+
+START_TEST(the_registry_is_whole_after_any_crash)
+{
+	struct fixture f;
+	unsigned next = 0;
+
+	setup(&f);
+	for (unsigned k = 0; k < 20; k++) {
+		json_object *ret, *list, *v;
+		unsigned n;
+
+		write_creates(&f, next, 6);
+		next += 6;
+		usleep(3000 * k);
+		restart(&f);
+		ret = must(&f, "vm.list", NULL);
+		json_object_object_get_ex(ret, "vms", &list);
+		n = (unsigned)json_object_array_length(list);
+		for (unsigned i = 0; i < n; i++) {
+			json_object_object_get_ex(json_object_array_get_idx(list, i), "name", &v);
+			ck_assert_str_ne(json_object_get_string(v), "");
+		}
+		json_object_put(ret);
+		/* Every directory is a VM: nothing half-made stays. */
+		ck_assert_uint_eq(entries(&f, "state/vms"), n);
+	}
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(a_user_has_at_most_so_many_connections)
+{
+	enum { MAX = 64 };
+	struct rpc_peer *peers[MAX];
+	struct fixture f;
+	json_object *ret = NULL;
+	struct err e;
+
+	setup(&f);
+	for (int i = 0; i < MAX - 1; i++)
+		ck_assert_int_eq(rpc_connect(f.loop, in_dir(&f, "sock"), SOCK_STREAM, &client_ops,
+					     &f, &peers[i], &e),
+				 0);
+	ck_assert_int_eq(
+	    rpc_client_call(peers[MAX - 2], "vm.list", NULL, NULL, 0, &ret, NULL, NULL, &e), 0);
+	json_object_put(ret);
+	ck_assert_int_eq(rpc_connect(f.loop, in_dir(&f, "sock"), SOCK_STREAM, &client_ops, &f,
+				     &peers[MAX - 1], &e),
+			 0);
+	ck_assert_int_lt(
+	    rpc_client_call(peers[MAX - 1], "vm.list", NULL, NULL, 0, &ret, NULL, NULL, &e), 0);
+	for (int i = 0; i < MAX; i++)
+		rpc_peer_free(peers[i]);
+	teardown(&f);
+}
+END_TEST
+
+static void cases(TCase *t)
+{
+	tcase_add_test(t, a_vm_is_created_runs_stops_and_leaves_nothing);
+	tcase_add_loop_test(t, how_a_guest_ended_is_known, 0, ARRAY_SIZE(ends));
+	tcase_add_loop_test(t, a_start_that_fails_says_why_and_leaves_nothing, 0,
+			    ARRAY_SIZE(bad_starts));
+	tcase_add_test(t, wrong_calls_have_their_kinds);
+	tcase_add_test(t, a_disk_or_a_port_in_use_is_refused_and_its_holder_named);
+	tcase_add_test(t, a_guest_that_does_not_listen_is_stopped_by_force);
+	tcase_add_test(t, time_given_to_a_vm_ends_it);
+	tcase_add_test(t, a_temporary_vm_can_be_asked_how_it_ended_and_goes);
+	tcase_add_test(t, a_console_gives_what_was_said_before_and_after);
+	tcase_add_test(t, sockets_work_below_a_long_path);
+	tcase_add_test(t, apply_twice_changes_once_and_the_dry_run_says_the_same);
+	tcase_add_test(t, a_request_with_an_id_is_done_once);
+	tcase_add_test(t, a_disk_is_made_by_a_job);
+	tcase_add_test(t, events_have_numbers_without_a_hole_also_over_a_crash);
+	tcase_add_test(t, a_subscriber_gets_what_it_asked_for);
+	tcase_add_test(t, a_killed_worker_takes_only_its_own_vm);
+	tcase_add_test(t, vms_do_not_notice_that_the_daemon_is_killed);
+	tcase_add_test(t, an_end_that_no_daemon_saw_is_known_afterwards);
+	tcase_add_test(t, the_registry_is_whole_after_any_crash);
+	tcase_add_test(t, a_user_has_at_most_so_many_connections);
+}
+
+int main(void)
+{
+	return unit_run("daemon", cases);
+}
