@@ -28,5 +28,7 @@ void run_options_free(struct run_options *o);
 int run_source(struct ctl *c, struct run_options *o, struct err *e);
 
 void run_help(void);
+/* The same as items of an mdoc list, for vmctl(1). */
+void run_options_mdoc(void);
 
 #endif

@@ -1,4 +1,5 @@
 /* run_options.c - the words after "vmctl run" (and their help), from one table. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +250,19 @@ void run_help(void)
 	       "6 at the\n"
 	       "time limit. In the foreground the console is standard input and output; Ctrl-] or\n"
 	       "Enter ~. leave it, and the VM goes on.\n");
+}
+
+void run_options_mdoc(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option *p = &options[i];
+
+		printf(".It ");
+		if (p->letter)
+			printf("Fl %c , ", p->letter);
+		printf(p->value ? "Fl -%s Ar %s\n" : "Fl -%s\n", p->name, p->value);
+		printf("%c%s.\n", toupper((unsigned char)p->doc[0]), p->doc + 1);
+	}
 }
 
 static const struct option *find(const char *name, size_t len)

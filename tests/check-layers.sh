@@ -18,6 +18,7 @@ virtio         base emul/core emul/dev/pci storage/disk.h netdev/netdev.h virtio
 vmproc         base protocol storage netdev emul kvm virtio vmproc
 daemon         base protocol storage netdev systemd daemon
 client         base protocol client
+man            base protocol client
 '
 bad=$(printf '%s\n' "$rules" | while read -r from allowed; do
 	[ -d "$from" ] || continue

@@ -27,7 +27,7 @@ fuzz:
 TEST_LIBS = $(CHECK_LIBS)
 TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 
-dist_check_SCRIPTS += tests/check-layers.sh
+dist_check_SCRIPTS += tests/check-layers.sh tests/check-man.sh
 EXTRA_DIST += tests/unit.h
 
 include tests/base/local.mk

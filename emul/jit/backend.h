@@ -66,18 +66,19 @@ struct jit_exit {
 
 /* One translation. */
 struct jit_unit {
-	/* The key. page: of the guest's physical memory. */
+	/* The key. page: the guest's physical page, as the host's address of it. */
 	uint64_t pc, page;
-	uint64_t page2; /* physical page of the last bytes when they lie behind the page, else 0 */
+	uint64_t page2; /* page of the last bytes when they lie behind the page, else 0 */
 	uint32_t mode;
-	uint32_t len;      /* bytes of guest code from the lowest to the highest address */
-	uint64_t low;      /* pc of the lowest instruction */
-	uint64_t granules; /* 64-byte pieces of the page that it was made from, as bits */
-	uint32_t sum;      /* of the guest's bytes */
-	_Atomic uint32_t dead;
-	struct jit_unit *_Atomic next; /* in the hash chain */
-	struct jit_unit *page_next;    /* others of this physical page */
+	uint32_t len;       /* bytes of guest code from the lowest to the highest address */
+	uint64_t low;       /* pc of the lowest instruction */
+	uint64_t granules;  /* 64-byte pieces of the page that it was made from, as bits */
+	uint64_t granules2; /* of page2 */
+	bool dead;          /* like the rest of these, guarded by the lock of blocks.c */
+	struct jit_unit *_Atomic next; /* in the hash chain; read without the lock */
+	struct jit_unit *page_next[2]; /* others of page and of page2 */
 	struct jit_exit *incoming;     /* exits of other units linked to this one */
+	struct jit_unit *after;        /* the next one in the region */
 
 	/* Set by compile(). */
 	const void *entry; /* where enter() starts; what jump caches and links go to */

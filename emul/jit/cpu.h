@@ -16,6 +16,7 @@ enum {
 	JIT_TLB_SIZE = 1 << JIT_TLB_BITS,
 	JIT_JUMP_BITS = 12, /* entries of the cache of indirect targets */
 	JIT_SHADOW_SIZE = 64,
+	JIT_SCRATCH = 512,
 };
 
 /*
@@ -74,8 +75,8 @@ struct jit_cpu {
 	 * sticky bits are those since the last jit_fp_flags_take().
 	 */
 	uint32_t guest_mxcsr, host_mxcsr;
-	uint64_t scratch[64];  /* spills and saved registers of generated code */
-	struct jit_vcpu *vcpu; /* what C code needs beside: engine.c */
+	uint64_t scratch[JIT_SCRATCH]; /* the backend's: spills, saved registers, values */
+	struct jit_vcpu *vcpu;         /* what C code needs beside: engine.c */
 	_Atomic uint32_t pending;
 	uint32_t spare;
 	/* The ISA's state struct follows, aligned to 64 bytes. */

@@ -77,8 +77,8 @@ struct jit_isa {
 	 * says)? */
 	bool (*wakes)(const void *state, uint64_t pins);
 
-	/* The state was written from outside (reset, load, jit_start()); on the CPU's thread, before
-	 * it runs: set what is kept beside it (space, rounding, alarms, pins). May call
+	/* The state was written from outside (reset, load, jit_start()); on the CPU's thread,
+	 * before it runs: set what is kept beside it (space, rounding, alarms, pins). May call
 	 * jit_switch_off(). */
 	void (*enter)(void *state);
 	/* The state is about to be copied out (vcpu_get): bring what is kept beside it (sticky

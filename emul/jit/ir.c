@@ -34,6 +34,7 @@ void ir_free(struct ir *ir)
 {
 	if (!ir)
 		return;
+	ir_free(ir->spare);
 	free(ir->insns);
 	free(ir->args);
 	free(ir);
@@ -484,4 +485,26 @@ ir_val ir_vec(struct ir *ir, enum ir_op op, ir_val a, ir_val b, unsigned lane)
 	if (op == IR_VGET)
 		in.type = (lane & 255) == 3 ? IR_I64 : IR_I32;
 	return emit(ir, in);
+}
+
+ir_val ir_again(struct ir *ir, struct ir_insn in, const ir_val *args)
+{
+	switch ((int)in.op) {
+	case IR_CMP: return ir_cmp(ir, in.type, in.cond, in.a[0], in.a[1]);
+	case IR_SELECT: return ir_select(ir, in.cond, in.a[0], in.a[1], in.a[2], in.a[3]);
+	case IR_ZEXT:
+	case IR_SEXT:
+	case IR_TRUNC:
+	case IR_FBITS:
+	case IR_BITSF:
+	case IR_FBOX: return ir_convert(ir, in.op, in.a[0]);
+	case IR_CALL: return ir_call(ir, in.helper, args, in.n);
+	case IR_CONST: return ir_const(ir, in.type, in.imm);
+	default:
+		if (in.op >= IR_ADD && in.op <= IR_DEPOSIT)
+			return op_int(ir, in);
+		if (in.op >= IR_ADDC && in.op <= IR_PARITY)
+			return op_int(ir, in);
+		return emit(ir, in);
+	}
 }

@@ -145,7 +145,8 @@ struct ir {
 	uint32_t n_args, args_room;
 	uint32_t n_labels, n_temps;
 	uint8_t temp_type[256];
-	bool failed; /* out of memory or over a limit: the unit is not to be used */
+	bool failed;      /* out of memory or over a limit: the unit is not to be used */
+	struct ir *spare; /* the optimiser's: what it makes the unit anew in */
 };
 
 struct ir *ir_new(void);

@@ -29,6 +29,9 @@ static inline ir_val *ir_operands(struct ir *ir, struct ir_insn *in)
 	return in->op == IR_CALL ? ir->args + in->args_at : in->a;
 }
 
+/* The same instruction again, in another unit or with other operands (args: of a CALL), folded. */
+ir_val ir_again(struct ir *ir, struct ir_insn in, const ir_val *args);
+
 static inline unsigned ir_bytes(enum ir_type type)
 {
 	return type == IR_V128 ? 16 : type == IR_I64 || type == IR_F64 ? 8 : 4;

@@ -84,7 +84,7 @@ static void unpack_subnormal(struct softfp_env *env, struct softfp_parts *p)
 	p->denormal = true;
 }
 
-struct softfp_parts softfp_unpack(struct softfp_env *env, enum softfp_format f, softfp_bits v)
+static struct softfp_parts unpack_any(struct softfp_env *env, enum softfp_format f, softfp_bits v)
 {
 	const struct softfp_layout *l = &softfp_layouts[f];
 	unsigned max = (1u << l->exp_bits) - 1;
@@ -107,6 +107,27 @@ struct softfp_parts softfp_unpack(struct softfp_env *env, enum softfp_format f, 
 			unpack_special(env, &p);
 	}
 	return p;
+}
+
+/* The common case, normal numbers of at most 64 bits, is worth a way of its own. */
+struct softfp_parts softfp_unpack(struct softfp_env *env, enum softfp_format f, softfp_bits v)
+{
+	const struct softfp_layout *l = &softfp_layouts[f];
+	unsigned max = (1u << l->exp_bits) - 1;
+	uint64_t low = v;
+	unsigned biased;
+
+	if (!is_narrow(f))
+		return unpack_any(env, f, v);
+	biased = (unsigned)(low >> l->frac_bits) & max;
+	if (biased == 0 || biased == max)
+		return unpack_any(env, f, v);
+	return (struct softfp_parts){
+		.frac = TOP | (u128)(low << (64 - l->precision)) << 64,
+		.exp = (int)biased - l->bias,
+		.class = PART_FINITE,
+		.sign = low >> (l->frac_bits + l->exp_bits) & 1,
+	};
 }
 
 /* Clause 7.4: infinity or the largest number, as the rounding mode looks at it. */
@@ -165,8 +186,7 @@ static bool is_tiny(const struct softfp_env *env, const struct softfp_parts *p, 
 		return false;
 	if (env->tiny_before || p->exp < emin - 1 || (p->frac & kept) != kept)
 		return true;
-	return env->rounding == SOFTFP_TO_ODD ||
-	       !rounds_up(env->rounding, p->sign, true, p->frac << precision);
+	return !rounds_up(env->rounding, p->sign, true, p->frac << precision);
 }
 
 static softfp_bits pack_finite(struct softfp_env *env, enum softfp_format f,
@@ -206,16 +226,38 @@ static softfp_bits pack_finite(struct softfp_env *env, enum softfp_format f,
 	return encode(f, p->sign, frac & TOP ? exp + emax : 0, frac);
 }
 
+/* The common case again: a normal result of at most 64 bits that cannot overflow. */
+static softfp_bits pack_normal(struct softfp_env *env, const struct softfp_layout *l,
+			       const struct softfp_parts *p)
+{
+	unsigned below = 64 - l->precision;
+	uint64_t frac = (uint64_t)(p->frac >> 64) | ((uint64_t)p->frac != 0);
+	uint64_t rest = frac << l->precision, kept = frac >> below, bits;
+	bool up = rounds_up(env->rounding, p->sign, kept & 1, (u128)rest << 64);
+
+	if (rest)
+		softfp_raise(env, SOFTFP_INEXACT | (up ? SOFTFP_ROUNDED_UP : 0));
+	/* The leading one, and a carry out of the fraction, count up the exponent. */
+	bits = ((uint64_t)p->sign << l->exp_bits | (unsigned)(p->exp + l->bias - 1))
+	       << l->frac_bits;
+	return bits + kept + up;
+}
+
 softfp_bits softfp_pack(struct softfp_env *env, enum softfp_format f, const struct softfp_parts *p)
 {
+	const struct softfp_layout *l = &softfp_layouts[f];
+
 	switch ((enum part_class)p->class) {
 	case PART_ZERO: return softfp_zero(f, p->sign);
-	case PART_FINITE: return pack_finite(env, f, p);
+	case PART_FINITE:
+		if (is_narrow(f) && !env->narrow && p->exp > -l->bias && p->exp < l->bias)
+			return pack_normal(env, l, p);
+		return pack_finite(env, f, p);
 	case PART_INF: return softfp_inf(f, p->sign);
 	case PART_QNAN:
 	case PART_SNAN: break;
 	}
-	return encode(f, p->sign, (1u << softfp_layouts[f].exp_bits) - 1, p->frac);
+	return encode(f, p->sign, (1u << l->exp_bits) - 1, p->frac);
 }
 
 softfp_bits softfp_pack_full(struct softfp_env *env, enum softfp_format f,

@@ -157,6 +157,9 @@ struct softfp_remainder {
 struct softfp_remainder softfp_rem_partial(struct softfp_env *env, enum softfp_format f,
 					   softfp_bits a, softfp_bits b, enum softfp_quotient kind);
 
+/* a * 2^n, rounded once: scaleB of clause 5.3.3. */
+softfp_bits softfp_scale(struct softfp_env *env, enum softfp_format f, softfp_bits a, int32_t n);
+
 /* Comparison, clause 5.11. */
 enum softfp_order {
 	SOFTFP_LESS,

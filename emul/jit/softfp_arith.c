@@ -1,5 +1,6 @@
 /*
- * softfp_arith.c - add, subtract, multiply and fused multiply-add of IEEE 754-2019, clause 5.4.1.
+ * softfp_arith.c - add, subtract, multiply, fused multiply-add and scale of IEEE 754-2019, clauses
+ * 5.3.3 and 5.4.1.
  *
  * Called by generated code's slow paths and the IR interpreter, on any vCPU's thread.
  */
@@ -262,4 +263,18 @@ softfp_bits softfp_fma(struct softfp_env *env, enum softfp_format f, softfp_bits
 	if (signs & SOFTFP_NEGATE_RESULT)
 		bits ^= softfp_zero(f, true);
 	return bits;
+}
+
+softfp_bits softfp_scale(struct softfp_env *env, enum softfp_format f, softfp_bits a, int32_t n)
+{
+	/* More than the widest range twice over: what is further away rounds the same. */
+	const int32_t far = 100000;
+	struct softfp_parts x = softfp_unpack(env, f, a);
+
+	if (part_is_nan(&x))
+		return softfp_nan1(env, f, &x);
+	if (x.denormal)
+		softfp_raise(env, SOFTFP_DENORMAL);
+	x.exp += n < -far ? -far : n > far ? far : n;
+	return softfp_pack_full(env, f, &x);
 }

@@ -7,13 +7,16 @@
 
 #include "emul/jit/softfp_parts.h"
 
-/* a / b for significands in the upper halves; more than 60 bits, the last one jammed. */
-static u128 divide_narrow(u128 a, u128 b)
+/* a / b for significands in the upper halves: 62 bits or more, for F80 64 more; last one jammed. */
+static u128 divide_halves(enum softfp_format f, u128 a, u128 b)
 {
 	uint64_t d = b >> 64;
-	u128 n = a >> 1;
+	u128 n = a >> 1, q = n / d, r = n % d;
 
-	return (n / d) << 64 | (n % d != 0);
+	if (f != SOFTFP_F80)
+		return q << 64 | (r != 0);
+	r <<= 64;
+	return q << 64 | r / d | (r % d != 0);
 }
 
 /* a / b to 120 bits, one at a time. a < 2 b; the last bit is jammed. */
@@ -41,7 +44,10 @@ static softfp_bits divide(struct softfp_env *env, enum softfp_format f,
 				  .exp = a->exp - b->exp };
 	unsigned zeros;
 
-	q.frac = is_narrow(f) ? divide_narrow(a->frac, b->frac) : divide_wide(a->frac, b->frac);
+	if (f != SOFTFP_F128)
+		q.frac = divide_halves(f, a->frac, b->frac);
+	else
+		q.frac = divide_wide(a->frac, b->frac);
 	zeros = lz128(q.frac);
 	q.frac <<= zeros;
 	q.exp -= zeros;
@@ -99,16 +105,22 @@ static uint32_t root64(uint64_t v)
 	return root - (left < 0);
 }
 
-/* The same one size up: 64 bits of root; "exact" says that nothing is left. */
-static uint64_t root128(u128 v, bool *exact)
+/*
+ * The same one size up, with two bits more: the last one is jammed, and the one before tells
+ * whether half a unit of the root is reached, which it is when more than the root is left.
+ */
+static u128 root128(u128 v)
 {
 	uint64_t high = root64(v >> 64), rest = (v >> 64) - high * high;
 	u128 n = (u128)rest << 32 | (uint32_t)(v >> 32), q = n / (2 * high);
 	u128 root = ((u128)high << 32) + q;
 	__int128 left = (__int128)((n % (2 * high)) << 32 | (uint32_t)v) - (__int128)(q * q);
 
-	*exact = left == 0;
-	return root - (left < 0);
+	if (left < 0) {
+		root--;
+		left += 2 * (__int128)root + 1;
+	}
+	return root << 64 | (u128)(left > (__int128)root) << 63 | (left != 0);
 }
 
 /* 118 bits of the root of v * 2^128, one at a time; the last bit of the result is jammed. */
@@ -131,7 +143,6 @@ static u128 root_wide(u128 v)
 softfp_bits softfp_sqrt(struct softfp_env *env, enum softfp_format f, softfp_bits a)
 {
 	struct softfp_parts x = softfp_unpack(env, f, a);
-	bool exact;
 	u128 v;
 
 	if (part_is_nan(&x))
@@ -148,12 +159,7 @@ softfp_bits softfp_sqrt(struct softfp_env *env, enum softfp_format f, softfp_bit
 	 * rest. */
 	v = x.exp & 1 ? x.frac : x.frac >> 1;
 	x.exp = (x.exp - (x.exp & 1)) / 2;
-	if (is_narrow(f)) {
-		x.frac = (u128)root128(v, &exact) << 64;
-		x.frac |= !exact;
-	} else {
-		x.frac = root_wide(v);
-	}
+	x.frac = f == SOFTFP_F128 ? root_wide(v) : root128(v);
 	return softfp_pack(env, f, &x);
 }
 

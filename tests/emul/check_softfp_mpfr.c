@@ -18,14 +18,15 @@ int main(void)
 
 enum { CASES = 2500, PRECISION = 300 };
 
-enum op { ADD, SUB, MUL, DIV, SQRT, FMA, REM, CONVERT, ROUND, OPS };
+enum op { ADD, SUB, MUL, DIV, SQRT, FMA, REM, CONVERT, ROUND, SCALE, OPS };
 static const char *const op_names[OPS] = {
-	"add", "sub", "mul", "div", "sqrt", "fma", "rem", "convert", "round",
+	"add", "sub", "mul", "div", "sqrt", "fma", "rem", "convert", "round", "scale",
 };
 
 struct reference {
 	mpfr_t in[3], exact, scaled, rounded;
 	mpz_t z;
+	int32_t power; /* for SCALE */
 };
 
 static void reference_init(struct reference *m)
@@ -196,6 +197,7 @@ static int evaluate(struct reference *m, enum op op, enum softfp_rounding roundi
 	case FMA: return mpfr_fma(m->exact, m->in[0], m->in[1], m->in[2], rnd);
 	case REM: return mpfr_remainder(m->exact, m->in[0], m->in[1], rnd);
 	case CONVERT: return mpfr_set(m->exact, m->in[0], rnd);
+	case SCALE: return mpfr_mul_2si(m->exact, m->in[0], m->power, rnd);
 	case ROUND:
 		mpfr_set(m->scaled, m->in[0], MPFR_RNDN);
 		if (mpfr_number_p(m->scaled))
@@ -231,7 +233,7 @@ static softfp_bits expected(struct reference *m, enum op op, enum softfp_format 
 }
 
 static softfp_bits calculate(struct softfp_env *env, enum op op, enum softfp_format f,
-			     enum softfp_format to, const softfp_bits v[3])
+			     enum softfp_format to, const softfp_bits v[3], int32_t power)
 {
 	switch (op) {
 	case ADD: return softfp_add(env, f, v[0], v[1]);
@@ -243,6 +245,7 @@ static softfp_bits calculate(struct softfp_env *env, enum op op, enum softfp_for
 	case REM: return softfp_rem(env, f, v[0], v[1], SOFTFP_QUOTIENT_NEAREST);
 	case CONVERT: return softfp_convert(env, f, to, v[0]);
 	case ROUND: return softfp_round_int(env, f, v[0], env->rounding, true);
+	case SCALE: return softfp_scale(env, f, v[0], power);
 	case OPS: break;
 	}
 	return 0;
@@ -272,8 +275,9 @@ static void compare_one(struct reference *m, struct random *r, enum op op, enum 
 		if (mpfr_nan_p(m->in[2]) || softfp_classify(&env, f, v[2]) == SOFTFP_SNAN)
 			return;
 	}
+	m->power = (int32_t)random_next(r) >> (2 + random_next(r) % 30);
 	want = expected(m, op, to, &env, &flags);
-	got = calculate(&env, op, f, to, v);
+	got = calculate(&env, op, f, to, v, m->power);
 	ck_assert_msg(got == want && (env.flags & SOFTFP_IEEE_FLAGS) == flags,
 		      "%s %s to %s, mode %u, tiny before %u: %s %s %s\n"
 		      "gives %s flags %x, MPFR %s flags %x",

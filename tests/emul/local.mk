@@ -42,3 +42,7 @@ check_PROGRAMS += tests/emul/check_device_chips
 tests_emul_check_device_chips_SOURCES = tests/emul/check_device_chips.c
 tests_emul_check_device_chips_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_device_chips_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+check_PROGRAMS += tests/emul/check_jit
+tests_emul_check_jit_SOURCES = tests/emul/check_jit.c tests/emul/toy.c tests/emul/toy.h
+tests_emul_check_jit_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_jit_LDADD = emul/jit/libjit.la $(TEST_LIBS)

@@ -317,6 +317,224 @@ START_TEST(a_chain_of_fds_opens_without_paths)
 }
 END_TEST
 
+/* ---- other files an image names ---- */
+
+/* dir/sub/overlay.qcow2 over a base named as given; the base is made where it says. */
+static void make_overlay(const char *overlay, const char *base, const char *named)
+{
+	struct disk_create b = { .format = "raw", .size = SIZE };
+	struct disk_create c = {
+		.format = "qcow2", .size = SIZE, .backing = named, .backing_format = "raw"
+	};
+	struct disk_options o = { .format = "raw" };
+	struct disk *d;
+	struct err e;
+
+	ck_assert_msg(disk_create(base, &b, true, &e) == 0, "%s", e.msg);
+	ck_assert_int_eq(disk_open(base, &o, &d, &e), 0);
+	ck_assert_int_eq(disk_write(d, 1000, "below", 5, &e), 0);
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+	ck_assert_msg(disk_create(overlay, &c, true, &e) == 0, "%s", e.msg);
+}
+
+START_TEST(a_backing_image_is_opened_only_through_the_gate)
+{
+	struct disk_dirs dirs = { .own_dir = true };
+	struct disk_gate gate = disk_gate_dirs(&dirs);
+	struct disk_options o = { .format = "qcow2" };
+	char base[150], buf[5];
+	struct disk *d;
+	struct err e;
+
+	snprintf(base, sizeof(base), "%s/base", dir);
+	make_overlay(image, base, "base");
+	ck_assert_int_eq(disk_open(image, &o, &d, &e), -EPERM);
+	ck_assert_str_eq(e.kind, "disk.denied");
+	o.gate = &gate;
+	ck_assert_msg(disk_open(image, &o, &d, &e) == 0, "%s", e.msg);
+	ck_assert_int_eq(disk_read(d, 1000, buf, 5, &e), 0);
+	ck_assert(!memcmp(buf, "below", 5));
+	ck_assert_int_eq(disk_write(d, 1002, "X", 1, &e), 0);
+	ck_assert_int_eq(disk_read(d, 1000, buf, 5, &e), 0);
+	ck_assert(!memcmp(buf, "beXow", 5));
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+	/* A guessed format brings in nothing. */
+	o.format = NULL;
+	ck_assert_int_eq(disk_open(image, &o, &d, &e), -EPERM);
+	ck_assert_str_eq(e.kind, "disk.denied");
+}
+END_TEST
+
+START_TEST(the_gate_refuses_what_is_outside)
+{
+	static const char *const names[] = { "../base", "/etc/hostname", "link", "fifo", "." };
+	char overlay[150], base[150], path[200];
+	struct disk_dirs dirs = { .own_dir = true };
+	struct disk_gate gate = disk_gate_dirs(&dirs);
+	struct disk_options o = { .format = "qcow2", .gate = &gate };
+	struct disk *d;
+	struct err e;
+
+	snprintf(base, sizeof(base), "%s/base", dir);
+	snprintf(path, sizeof(path), "%s/sub", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	snprintf(overlay, sizeof(overlay), "%s/sub/overlay", dir);
+	snprintf(path, sizeof(path), "%s/sub/link", dir);
+	ck_assert_int_eq(symlink("../base", path), 0);
+	snprintf(path, sizeof(path), "%s/sub/fifo", dir);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		make_overlay(overlay, base, names[i]);
+		ck_assert_int_lt(disk_open(overlay, &o, &d, &e), 0);
+		ck_assert_msg(e.kind && !strcmp(e.kind, "disk.denied"), "%s: %s", names[i], e.msg);
+		ck_assert_int_ne(e.hint[0], 0);
+	}
+	make_overlay(overlay, base, "../base");
+	dirs.allow = (const char *const[]){ dir, NULL };
+	ck_assert_msg(disk_open(overlay, &o, &d, &e) == 0, "%s", e.msg);
+	disk_close(d);
+}
+END_TEST
+
+START_TEST(an_image_over_itself_is_refused)
+{
+	struct disk_dirs dirs = { .own_dir = true };
+	struct disk_gate gate = disk_gate_dirs(&dirs);
+	struct disk_options o = { .format = "qcow2", .gate = &gate, .flags = DISK_RDONLY };
+	struct disk_create c = {
+		.format = "qcow2", .size = SIZE, .backing = "image", .backing_format = "qcow2"
+	};
+	struct disk *d;
+	struct err e;
+
+	ck_assert_int_eq(disk_create(image, &c, true, &e), 0);
+	ck_assert_int_lt(disk_open(image, &o, &d, &e), 0);
+	ck_assert_ptr_nonnull(strstr(e.msg, "twice"));
+}
+END_TEST
+
+START_TEST(a_snapshot_disk_leaves_the_image_alone)
+{
+	const char *format = writable_format(_i);
+	struct disk *d;
+	char buf[5];
+	struct err e;
+
+	must_create(format, SIZE);
+	d = must_open(format, DISK_SNAPSHOT);
+	ck_assert(disk_writable(d));
+	ck_assert_int_eq(disk_write(d, 4000, "gone", 5, &e), 0);
+	ck_assert_int_eq(disk_read(d, 4000, buf, 5, &e), 0);
+	ck_assert_str_eq(buf, "gone");
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+	d = must_open(format, DISK_RDONLY);
+	ck_assert_int_eq(disk_read(d, 4000, buf, 5, &e), 0);
+	ck_assert_int_eq(buf[0], 0);
+	disk_close(d);
+}
+END_TEST
+
+START_TEST(a_resolved_chain_brings_backing_and_overlay_along)
+{
+	struct disk_dirs dirs = { .own_dir = true };
+	struct disk_gate gate = disk_gate_dirs(&dirs);
+	struct disk_options o = { .format = "qcow2", .gate = &gate, .flags = DISK_SNAPSHOT };
+	struct disk_options w = { .flags = DISK_SNAPSHOT };
+	struct disk_chain c;
+	char base[150], buf[5];
+	struct disk *d;
+	struct err e;
+
+	snprintf(base, sizeof(base), "%s/base", dir);
+	make_overlay(image, base, "base");
+	ck_assert_msg(disk_resolve(image, &o, &c, &e) == 0, "%s", e.msg);
+	ck_assert_uint_eq(c.n, 3);
+	ck_assert_str_eq(c.links[1].name, "base");
+	ck_assert_str_eq(c.links[1].format, "raw");
+	ck_assert(c.links[2].temporary);
+	ck_assert_int_eq(unlink(image) | unlink(base), 0);
+	ck_assert_msg(disk_open_chain(&c, &w, &d, &e) == 0, "%s", e.msg);
+	disk_chain_free(&c);
+	ck_assert_int_eq(disk_write(d, 1004, "!", 1, &e), 0);
+	ck_assert_int_eq(disk_read(d, 1000, buf, 5, &e), 0);
+	ck_assert(!memcmp(buf, "belo!", 5));
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+}
+END_TEST
+
+START_TEST(what_qcow2_cannot_do_is_refused_by_name)
+{
+	static const struct {
+		int at, len;
+		uint64_t value;
+		const char *said;
+	} rows[] = {
+		{ 72, 8, 4, "external data file" },
+		{ 72, 8, 16, "extended L2" },
+		{ 72, 8, UINT64_C(1) << 40, "bit 40" },
+		{ 32, 4, 1, "AES" },
+		{ 32, 4, 2, "LUKS" },
+		{ 4, 4, 4, "version 4" },
+		{ 20, 4, 63, "2^63" },
+		{ 20, 4, 0, "2^0" },
+		{ 96, 4, 7, "2^7" },
+		{ 36, 4, UINT32_MAX, "too big" },
+		{ 24, 8, UINT64_MAX, "too big" },
+		{ 40, 8, 0, "L1 table" },
+		{ 48, 8, 77, "refcount table" },
+		{ 56, 4, UINT32_MAX, "refcount table" },
+		{ 60, 4, 70000, "snapshots" },
+		{ 72, 8, 2, "corrupt" },
+		{ 36, 4, 0, "does not cover" },
+		{ 100, 4, 99, "header of 99" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct disk_options o = { .format = "qcow2" };
+		uint8_t v[8];
+		struct disk *d;
+		struct err e;
+		int fd;
+
+		must_create("qcow2", SIZE);
+		fd = open(image, O_RDWR);
+		put_be64(v, rows[i].len == 8 ? rows[i].value : rows[i].value << 32);
+		ck_assert_int_eq(pwrite(fd, v, (size_t)rows[i].len, rows[i].at), rows[i].len);
+		close(fd);
+		ck_assert_int_lt(disk_open(image, &o, &d, &e), 0);
+		ck_assert_msg(strstr(e.msg, rows[i].said) != NULL, "%s, not %s", e.msg,
+			      rows[i].said);
+		ck_assert_str_eq(e.kind, "disk.format");
+	}
+}
+END_TEST
+
+START_TEST(an_image_that_was_not_closed_is_made_right_at_open)
+{
+	struct disk_check c = { 0 };
+	uint8_t v[8] = { 0 };
+	struct disk *d;
+	struct err e;
+	int fd;
+
+	must_create("qcow2", SIZE);
+	d = must_open("qcow2", 0);
+	ck_assert_int_eq(disk_write(d, 0, "data", 4, &e), 0);
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+	/* The refcounts of everything behind the header are lost; the image says "dirty". */
+	fd = open(image, O_RDWR);
+	ck_assert_int_eq(pwrite(fd, v, 8, 2 * 65536 + 4), 8);
+	v[7] = 1;
+	ck_assert_int_eq(pwrite(fd, v, 8, 72), 8);
+	close(fd);
+	d = must_open("qcow2", 0);
+	ck_assert_int_eq(disk_check(d, 0, &c, &e), 0);
+	ck_assert_uint_eq(c.corruptions + c.leaks, 0);
+	ck_assert_int_eq(disk_write(d, 100000, "more", 4, &e), 0);
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+}
+END_TEST
+
 static void cases(TCase *t)
 {
 	int n = writable_formats();
@@ -331,6 +549,13 @@ static void cases(TCase *t)
 	tcase_add_loop_test(t, a_queue_does_what_it_is_told_on_either_engine, 0, 2 * n);
 	tcase_add_test(t, a_request_past_the_end_fails_with_a_sentence);
 	tcase_add_test(t, a_chain_of_fds_opens_without_paths);
+	tcase_add_test(t, a_backing_image_is_opened_only_through_the_gate);
+	tcase_add_test(t, the_gate_refuses_what_is_outside);
+	tcase_add_test(t, an_image_over_itself_is_refused);
+	tcase_add_loop_test(t, a_snapshot_disk_leaves_the_image_alone, 0, n);
+	tcase_add_test(t, a_resolved_chain_brings_backing_and_overlay_along);
+	tcase_add_test(t, what_qcow2_cannot_do_is_refused_by_name);
+	tcase_add_test(t, an_image_that_was_not_closed_is_made_right_at_open);
 }
 
 int main(void)

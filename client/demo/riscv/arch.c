@@ -1,9 +1,11 @@
 /* arch.c - the RISC-V side of what demo.h asks of a CPU. */
+#include "offsets.h"
 #include "riscv.h"
 
 extern uint8_t _heap[], _end[];
+extern struct hart *late_harts[LATE_HARTS];
 
-enum { STACK_SIZE = 16384 };
+enum { STACK_SIZE = 16384, START_US = 20 * 1000 * 1000 };
 
 struct hart *hart_self(void)
 {
@@ -71,18 +73,22 @@ void hart_main(struct hart *h)
 	}
 }
 
+/* Firmware may still be busy with the hart when we ask for the first time: ask until it comes. */
+static void start_hart(struct demo *d, struct hart *h)
+{
+	uint64_t start = arch_ticks();
+
+	make_hart(d, h);
+	if (h->id < LATE_HARTS)
+		__atomic_store_n(&late_harts[h->id], h, __ATOMIC_RELEASE);
+	while (!h->online && ticks_to_us(d, arch_ticks() - start) < START_US)
+		sbi_call(SBI_HSM, 0, h->id, (uintptr_t)hart_entry, (uintptr_t)h);
+}
+
 void arch_start_harts(struct demo *d)
 {
-	for (unsigned i = 1; i < d->n_harts; i++) {
-		struct hart *h = d->harts[i];
-		uint64_t start = arch_ticks();
-
-		make_hart(d, h);
-		if (sbi_call(SBI_HSM, 0, h->id, (uintptr_t)hart_entry, (uintptr_t)h).error)
-			continue;
-		while (!h->online && ticks_to_us(d, arch_ticks() - start) < 5000000)
-			;
-	}
+	for (unsigned i = 1; i < d->n_harts; i++)
+		start_hart(d, d->harts[i]);
 }
 
 void arch_poke(struct hart *h)

@@ -25,6 +25,14 @@
 boot:
 	csrw	sie, zero
 	csrw	sscratch, zero
+	/*
+	 * OpenSBI before 1.3 may start a hart before it has noted where: it then comes here, after
+	 * the boot hart, and must find out for itself who it is.
+	 */
+	lla	t0, boot_lottery
+	li	t1, 1
+	amoadd.w.aq t0, t1, (t0)
+	bnez	t0, late
 	lla	sp, _boot_stack
 	lla	t0, _bss
 1:	sd	zero, (t0)
@@ -33,6 +41,25 @@ boot:
 	call	boot_main
 2:	wfi
 	j	2b
+
+late:
+	li	t0, LATE_HARTS
+	bgeu	a0, t0, 2b
+	lla	t0, late_harts
+	slli	t1, a0, 3
+	add	t0, t0, t1
+3:	ld	a1, (t0)
+	beqz	a1, 3b
+	fence	r, rw
+	j	hart_entry
+
+	.data
+	.balign	8
+	.globl	late_harts
+late_harts:
+	.fill	LATE_HARTS, 8, 0	/* struct hart *, by the hart's id */
+boot_lottery:
+	.word	0
 
 	.text
 	.globl	hart_entry
@@ -125,8 +152,12 @@ trap_caught:				/* trap_handle() continues here, with tp right */
 /* void user_enter(pc, sp, a0): to user mode; only a trap comes back, to whoever tries. */
 	.globl	user_enter
 user_enter:
+	/* An interrupt must not come between here and sret, which turns them on again. */
+	csrci	sstatus, 1 << 1
 	li	t0, 1 << 8
 	csrc	sstatus, t0
+	li	t0, 1 << 5
+	csrs	sstatus, t0
 	csrw	sepc, a0
 	/* Traps must not write over the frames of those who are waiting for this one. */
 	addi	t1, sp, -16

@@ -6,6 +6,8 @@
 #define HART_KERNEL_STACK 32
 #define HART_TRAP_VALUE   48
 
+#define LATE_HARTS 64
+
 #define FRAME_PC     256
 #define FRAME_STATUS 264
 #define FRAME_SIZE   272

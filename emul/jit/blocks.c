@@ -1,0 +1,153 @@
+/*
+ * blocks.c - the translations of a machine, found by page of physical memory, virtual pc and mode.
+ *
+ * All vCPUs share them. Looking one up takes no lock: a chain is read with acquire loads, and a
+ * unit that is taken out of its chain keeps its link and its memory until every vCPU has been at a
+ * safe point since (jit_blocks_retire). Everything else happens under engine->lock.
+ */
+#include "base/bytes.h"
+#include "emul/jit/core.h"
+
+static struct jit_unit *_Atomic *bucket(struct jit_engine *en, uint64_t page, uint64_t pc,
+					uint32_t mode)
+{
+	uint64_t h = jit_mix(page ^ pc << 1 ^ (uint64_t)mode << 48);
+
+	return &en->hash[h & ((1u << JIT_HASH_BITS) - 1)];
+}
+
+static struct jit_unit *first_of(struct jit_unit *u, uint64_t page, uint64_t pc, uint32_t mode)
+{
+	while (u && !(u->pc == pc && u->page == page && u->mode == mode))
+		u = atomic_load_explicit(&u->next, memory_order_acquire);
+	return u;
+}
+
+struct jit_unit *jit_blocks_find(struct jit_engine *en, uint64_t page, uint64_t pc, uint32_t mode)
+{
+	return first_of(atomic_load_explicit(bucket(en, page, pc, mode), memory_order_acquire),
+			page, pc, mode);
+}
+
+struct jit_unit *jit_blocks_next(struct jit_unit *u)
+{
+	return first_of(atomic_load_explicit(&u->next, memory_order_acquire), u->page, u->pc,
+			u->mode);
+}
+
+void jit_blocks_add(struct jit_engine *en, struct jit_unit *u)
+{
+	struct jit_unit *_Atomic *b = bucket(en, u->page, u->pc, u->mode);
+
+	jit_watch_add(jit_watch_find(en, u->page), u, 0);
+	if (u->page2)
+		jit_watch_add(jit_watch_find(en, u->page2), u, 1);
+	atomic_store_explicit(&u->next, atomic_load(b), memory_order_relaxed);
+	atomic_store_explicit(b, u, memory_order_release);
+}
+
+static void hash_remove(struct jit_engine *en, struct jit_unit *u)
+{
+	struct jit_unit *_Atomic *at = bucket(en, u->page, u->pc, u->mode);
+	struct jit_unit *o;
+
+	while ((o = atomic_load(at)) && o != u)
+		at = &o->next;
+	if (o)
+		atomic_store_explicit(at, atomic_load(&u->next), memory_order_release);
+}
+
+/* The exit no longer counts among those that lead to its target. */
+static void forget_link(struct jit_exit *x)
+{
+	struct jit_unit *target = atomic_load_explicit(&x->target, memory_order_relaxed);
+	struct jit_exit **at;
+
+	if (!target)
+		return;
+	for (at = &target->incoming; *at; at = &(*at)->next) {
+		if (*at == x) {
+			*at = x->next;
+			break;
+		}
+	}
+	atomic_store_explicit(&x->target, NULL, memory_order_relaxed);
+}
+
+void jit_blocks_kill(struct jit_engine *en, struct jit_unit *u)
+{
+	struct jit_exit *x, *next;
+
+	if (u->dead)
+		return;
+	u->dead = true;
+	hash_remove(en, u);
+	jit_watch_remove(jit_watch_find(en, u->page), u, 0);
+	if (u->page2)
+		jit_watch_remove(jit_watch_find(en, u->page2), u, 1);
+	for (x = u->incoming; x; x = next) {
+		next = x->next;
+		atomic_store_explicit(&x->target, NULL, memory_order_relaxed);
+		en->backend->class->unlink(en->backend, x);
+	}
+	u->incoming = NULL;
+	for (unsigned i = 0; i < u->n_exits; i++)
+		forget_link(&u->exits[i]);
+	en->backend->class->kill(en->backend, u);
+}
+
+void jit_blocks_link(struct jit_engine *en, struct jit_exit *x, struct jit_unit *target)
+{
+	pthread_mutex_lock(&en->lock);
+	if (!x->unit->dead && !target->dead && !atomic_load(&x->target)) {
+		if (!x->same_page || target->page2 || target->page != x->unit->page) {
+			en->backend->class->probe_always(en->backend, x);
+		} else {
+			atomic_store_explicit(&x->target, target, memory_order_release);
+			x->next = target->incoming;
+			target->incoming = x;
+			en->backend->class->link(en->backend, x, target->entry);
+		}
+	}
+	pthread_mutex_unlock(&en->lock);
+}
+
+/* Regions whose units no vCPU can be in, or come to, any more. */
+static void collect(struct jit_engine *en)
+{
+	uint64_t seen = UINT64_MAX;
+
+	for (unsigned i = 0; i < en->n_vcpus; i++)
+		seen = MIN(seen, atomic_load(&en->vcpus[i]->epoch));
+	for (unsigned i = 0; i < JIT_REGIONS; i++) {
+		struct jit_region *r = &en->cache.regions[i];
+
+		if (r->state == JIT_REGION_DYING && r->retired <= seen)
+			r->state = JIT_REGION_FREE;
+	}
+}
+
+/*
+ * Lock held. Kill the units of the oldest region when few are left. A vCPU sees the new epoch at
+ * its next safe point: there it changes its salt, so that no entry of its jump cache and return
+ * stack leads into the region, and says so by its own epoch.
+ */
+void jit_blocks_retire(struct jit_engine *en)
+{
+	struct jit_region *r;
+
+	collect(en);
+	if (jit_cache_count(&en->cache, JIT_REGION_FREE) +
+		jit_cache_count(&en->cache, JIT_REGION_DYING) >=
+	    4)
+		return;
+	r = jit_cache_oldest(&en->cache);
+	if (!r)
+		return;
+	for (struct jit_unit *u = r->first; u; u = u->after)
+		jit_blocks_kill(en, u);
+	r->retired = atomic_fetch_add(&en->epoch, 1) + 1;
+	r->state = JIT_REGION_DYING;
+	for (unsigned i = 0; i < en->n_vcpus; i++)
+		jit_vcpu_notify(en->vcpus[i], JIT_PENDING_WORK);
+}

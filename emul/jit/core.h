@@ -1,0 +1,265 @@
+/*
+ * core.h - what the files of the translator's core share: the engine of a machine, its vCPUs, and
+ * what each file offers the others. Nobody outside of emul/jit includes it.
+ *
+ * Locks, in this order: engine->lock (blocks, code pages, links, regions) before vcpu->lock (its
+ * queue of work, its sleep). A vCPU calls into devices with neither held.
+ */
+#ifndef EMUL_JIT_CORE_H
+#define EMUL_JIT_CORE_H
+
+#include <pthread.h>
+#include <setjmp.h>
+
+#include "emul/core/bus.h"
+#include "emul/core/engine.h"
+#include "emul/core/machine.h"
+#include "emul/core/ram.h"
+#include "emul/jit/backend.h"
+#include "emul/jit/cache.h"
+
+enum {
+	JIT_HASH_BITS = 15,      /* buckets of translations */
+	JIT_PAGE_HASH_BITS = 12, /* buckets of code pages */
+	JIT_L2_BITS = 12,        /* sets of the second-level TLB */
+	JIT_L2_WAYS = 2,
+	JIT_SPACES = 32, /* address spaces whose translations are kept */
+	JIT_FETCH_BITS = 6,
+	JIT_BLOOM_BITS = 12,
+	JIT_GRANULE_BITS = 6,
+};
+
+/* Host memory behind a guest page. host is NULL: a device, or nothing. */
+struct jit_place {
+	uint8_t *host;
+	struct ram *ram;
+	uint64_t off; /* in ram */
+	bool readonly;
+};
+
+/* The last region of the bus that was used: most look-ups are for the same RAM. */
+struct jit_region_cache {
+	uint64_t addr, len;
+	struct ram *ram;
+	uint64_t off;
+	bool readonly;
+};
+
+enum { JIT_PERM_READ = 1, JIT_PERM_WRITE = 2, JIT_PERM_EXEC = 4 };
+
+/* An entry of the second-level TLB; bits 0: empty. */
+struct jit_l2 {
+	uint64_t tag; /* address of the page, with the regime in its low bits */
+	uint64_t pa;
+	uint32_t ctx;
+	uint8_t bits, perms;
+};
+
+struct jit_space {
+	uint64_t space;
+	uint32_t ctx; /* 0: free */
+};
+
+/* A page of code by virtual address: tag is the address xor salt. */
+struct jit_fetch_page {
+	uint64_t tag;
+	struct jit_place place;
+};
+
+struct jit_mmu {
+	struct jit_l2 (*l2)[JIT_L2_WAYS];
+	uint64_t sizes; /* bit n: an entry of 2^n bytes may be there */
+	uint32_t ctx_now, ctx_global, last_ctx;
+	unsigned next_space, next_way;
+	uint64_t space;
+	struct jit_space spaces[JIT_SPACES];
+	struct jit_region_cache region;
+	struct {
+		uint64_t low, high;
+	} large[2]; /* bounds of large pages in the first level, in both halves of the space */
+	struct jit_fetch_page fetch[1 << JIT_FETCH_BITS];
+	uint64_t bloom[(1 << JIT_BLOOM_BITS) / 64]; /* pages that code was found in */
+	uint32_t code_gen; /* part of the salt: changed when code entries must not match any more */
+};
+
+struct jit_work {
+	void (*fn)(void *state, void *arg);
+	void *arg;
+	struct jit_work *next;
+	struct jit_vcpu *waiter; /* who is told that it is done, or NULL: the item is freed */
+	bool done;               /* guarded by the waiter's lock */
+};
+
+struct jit_alarm {
+	struct jit_vcpu *v;
+	unsigned pin;
+	struct alarm *alarm; /* NULL: never used */
+};
+
+struct jit_vcpu {
+	struct vcpu vcpu;
+	struct jit_engine *engine;
+	struct jit_cpu *cpu;
+	jmp_buf top; /* the run loop: where faults go */
+	struct jit_mmu mmu;
+	struct jit_arena arena;
+	struct ir *ir;
+	struct jit_builder *builder;
+	uint64_t salt_key; /* what cpu->salt was made from */
+
+	_Atomic uint64_t pins;
+	_Atomic uint64_t epoch; /* of the engine, as last seen; UINT64_MAX: not in any code */
+	uint64_t seen_epoch, seen_map;
+	struct jit_alarm alarms[64];
+
+	pthread_mutex_t lock; /* guards the queue, inside, and sleeping with cond */
+	pthread_cond_t cond;
+	struct jit_work *work, **work_end;
+	bool inside; /* in vcpu_run(): it does its work itself */
+	_Atomic bool sleeping;
+
+	/* The state was entered (isa->enter); waits for an interrupt; switched off, and that told.
+	 */
+	bool entered, halted, told_off;
+	_Atomic bool off;
+	uint64_t entered_at; /* the pc that the dispatcher last entered code for */
+	unsigned stuck;      /* times in a row that there was no room for a unit */
+};
+
+struct jit_code_page;
+
+struct jit_engine {
+	struct engine en;
+	const struct jit_isa *isa;
+	struct jit_backend *backend;
+	struct jit_cache cache;
+	uint64_t seed; /* of salts */
+	bool count;    /* count entries of units, and compile hot ones again */
+
+	pthread_mutex_t lock;
+	struct jit_unit *_Atomic hash[1 << JIT_HASH_BITS];
+	struct jit_code_page *_Atomic pages[1 << JIT_PAGE_HASH_BITS];
+	_Atomic uint64_t epoch;
+	_Atomic uint64_t map_seq;
+
+	pthread_mutex_t split_lock; /* atomics that cross a page */
+	struct jit_vcpu *vcpus[MACHINE_MAX_CPUS];
+	unsigned n_vcpus;
+};
+
+static inline void *jit_state(struct jit_vcpu *v)
+{
+	return jit_state_of(v->cpu);
+}
+
+static inline uint64_t *jit_pc(struct jit_vcpu *v)
+{
+	return (uint64_t *)((char *)jit_state(v) + v->engine->isa->pc_off);
+}
+
+static inline uint64_t jit_mix(uint64_t x)
+{
+	x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+	x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+	return x ^ x >> 32;
+}
+
+/* run.c */
+enum vcpu_exit jit_vcpu_run(struct vcpu *vcpu);
+void jit_vcpu_work(struct jit_vcpu *v); /* lock of the vCPU held */
+void jit_vcpu_enter(struct jit_vcpu *v);
+void jit_vcpu_notify(struct jit_vcpu *v, uint32_t pending); /* from any thread */
+void jit_fault_now(struct jit_vcpu *v, uintptr_t ra, const struct jit_fault *fault)
+    __attribute__((noreturn));
+
+/* calls.c */
+void jit_vcpu_irq(struct vcpu *vcpu, unsigned pin, bool level);
+
+/* softmmu.c, on the vCPU's thread */
+int jit_mmu_init(struct jit_vcpu *v, struct err *e);
+void jit_mmu_free(struct jit_vcpu *v);
+void jit_mmu_map_changed(struct jit_vcpu *v);
+/* mode, space or code generation may be others now. */
+void jit_mmu_salt(struct jit_vcpu *v);
+void jit_mmu_new_code_gen(struct jit_vcpu *v);
+bool jit_mmu_translate(struct jit_vcpu *v, uint64_t va, enum jit_access access, unsigned regime,
+		       uint64_t *pa, struct jit_place *place, struct jit_fault *fault);
+bool jit_mmu_place(struct jit_vcpu *v, uint64_t pa, struct jit_place *ret);
+/* The page of code at va in the current mode. */
+bool jit_mmu_fetch(struct jit_vcpu *v, uint64_t va, struct jit_place *ret, struct jit_fault *fault);
+/* From any thread: no write to this page takes the fast path from now on. */
+void jit_mmu_protect(struct jit_engine *en, const uint8_t *host_page);
+
+/* code_watch.c */
+/* A unit will be made from this page: writes to it are watched from now on. NULL: out of memory. */
+struct jit_code_page *jit_watch(struct jit_engine *en, const struct jit_place *place);
+struct jit_code_page *jit_watch_find(struct jit_engine *en, uint64_t page);
+/* The count of writes to what is code or may become it; see code_watch.c. */
+uint64_t jit_watch_start(struct jit_engine *en, struct jit_code_page *p);
+void jit_watch_end(struct jit_code_page *p);
+bool jit_watch_same(struct jit_code_page *p, uint64_t writes);
+void jit_watch_add(struct jit_code_page *p, struct jit_unit *u, unsigned which); /* lock held */
+void jit_watch_remove(struct jit_code_page *p, struct jit_unit *u, unsigned which);
+/* [host, host + len) was written, in one page with RAM_CODE set. From any thread. */
+void jit_watch_wrote(struct jit_engine *en, const uint8_t *host, unsigned len);
+void jit_watch_connect(struct jit_engine *en);    /* set code_wrote of all RAM */
+void jit_watch_disconnect(struct jit_engine *en); /* and free the pages */
+
+/* blocks.c */
+/* The first unit with that key, and the next one: they differ in page2. */
+struct jit_unit *jit_blocks_find(struct jit_engine *en, uint64_t page, uint64_t pc, uint32_t mode);
+struct jit_unit *jit_blocks_next(struct jit_unit *u);
+void jit_blocks_add(struct jit_engine *en, struct jit_unit *u);  /* lock held */
+void jit_blocks_kill(struct jit_engine *en, struct jit_unit *u); /* lock held */
+void jit_blocks_link(struct jit_engine *en, struct jit_exit *x, struct jit_unit *target);
+/* Make room for another region by killing the oldest. */
+void jit_blocks_retire(struct jit_engine *en);
+
+/* translate.c: a new unit for the pc and mode of the vCPU, published. NULL: *faulted says whether
+ * the code cannot be fetched; else there is no room now. */
+struct jit_unit *jit_translate(struct jit_vcpu *v, const struct jit_place *place,
+			       struct jit_fault *fault, bool *faulted);
+/* Is this unit's second page where it was? False with *faulted: it cannot be fetched. */
+bool jit_unit_fits(struct jit_vcpu *v, const struct jit_unit *u, struct jit_fault *fault,
+		   bool *faulted);
+
+/* unit.c */
+struct jit_build {
+	struct jit_vcpu *v;
+	const struct jit_isa *isa;
+	struct ir *ir;
+	uint64_t pc;
+	uint32_t mode;
+	struct jit_place page; /* of pc */
+	unsigned max_blocks, max_insns;
+	/* Results: what it was made from. page2.host is NULL when it lies in one page. */
+	uint64_t low, high, granules, granules2;
+	struct jit_place page2;
+	struct jit_code_page *watch2; /* started */
+	uint64_t writes2;
+	unsigned n_insns;
+	bool faulted; /* the first instruction cannot be fetched: fault */
+	struct jit_fault fault;
+};
+
+/* What is known of the place at an offset in the page, when generation is the builder's. */
+struct jit_mark {
+	uint32_t generation, label;
+	bool has_label, done;
+};
+
+struct jit_builder {
+	struct jit_build *unit;
+	uint32_t generation;
+	struct jit_mark marks[1 << JIT_PAGE_BITS];
+	uint64_t todo[64]; /* labels that nothing was translated at yet */
+	unsigned n_todo, n_insns, n_blocks;
+	const uint8_t *page_host;
+	bool ended, falls; /* of the instruction just translated: jumps, may also go on behind */
+	uint64_t next;
+};
+
+/* False: faulted, or the unit is too large for the limits of the IR. */
+bool jit_build_unit(struct jit_build *b);
+
+#endif
