@@ -118,7 +118,7 @@ static int source_demo(struct run_options *o, struct err *e)
 	if (o->exec) {
 		auto_strbuf b = { 0 };
 
-		strbuf_printf(&b, "demo.run=%s", o->exec);
+		strbuf_printf(&b, "demo.run=\"%s\"", o->exec);
 		append_text(o, b.data);
 	}
 	if (!has(o->def, "memory"))

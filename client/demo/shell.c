@@ -1,7 +1,7 @@
 /*
  * shell.c - the prompt, and commands from the boot arguments: "demo.run=info,echo:hello,exit:3"
- * (a colon stands for a blank), or the words "selftest" and "wtest" alone. After those the machine
- * is powered off; its exit code says whether all of them succeeded.
+ * (a colon stands for a blank, and in demo.run="..." a blank does too), or the words "selftest" and
+ * "wtest" alone. After those the machine is powered off; its exit code says whether all succeeded.
  */
 #include "virtio.h"
 
@@ -203,12 +203,12 @@ static void run_line(struct demo *d, const char *line)
 		d->failures++;
 }
 
-/* Copies up to a comma or blank, turning colons to blanks; returns what follows. */
-static const char *next_part(const char *s, char line[LINE_MAX])
+/* Copies up to a comma or the end, turning colons to blanks; returns what follows. */
+static const char *next_part(const char *s, char end, char line[LINE_MAX])
 {
 	size_t len = 0;
 
-	for (; *s && *s != ' ' && *s != ','; s++)
+	for (; *s && *s != end && *s != ','; s++)
 		if (len < LINE_MAX - 1)
 			line[len++] = *s == ':' ? ' ' : *s;
 	line[len] = 0;
@@ -218,20 +218,21 @@ static const char *next_part(const char *s, char line[LINE_MAX])
 static bool run_bootargs(struct demo *d)
 {
 	const char *s = d->bootargs ? d->bootargs : "";
-	char line[LINE_MAX];
+	char line[LINE_MAX], end;
 	bool ran = false, list;
 
 	while (*s) {
 		list = !strncmp(s, "demo.run=", 9);
 		s += list ? 9 : 0;
+		end = list && *s == '"' ? *s++ : ' ';
 		do {
-			s = next_part(s, line);
+			s = next_part(s, end, line);
 			if (list || !strcmp(line, "selftest") || !strcmp(line, "wtest")) {
 				run_line(d, line);
 				ran = true;
 			}
 		} while (*s == ',' && s++);
-		while (*s == ' ')
+		while (*s == ' ' || *s == end)
 			s++;
 	}
 	return ran;

@@ -322,6 +322,7 @@ START_TEST(the_exit_code_is_what_the_commands_say)
 	} rows[] = {
 		{ "demo.run=echo:bye", 0 },
 		{ "demo.run=exit:37", 37 },
+		{ "demo.run=\"echo one two,exit 38\" more", 38 },
 		{ "demo.run=nonsense", 1 },
 		{ "quiet wtest", 1 }, /* there is no disk */
 	};
