@@ -17,4 +17,4 @@ emul_jit_libjit_la_SOURCES = \
 	emul/jit/x64_fp.h emul/jit/x64_fp_convert.c emul/jit/x64_fp_slow.c emul/jit/x64_gen.h \
 	emul/jit/x64_int.c emul/jit/x64_mem.c emul/jit/x64_plan.c emul/jit/x64_thunk.c \
 	emul/jit/x64_unit.c emul/jit/x64_vec.c
-emul_jit_libjit_la_LIBADD = emul/core/libcore.la base/libbase.la
+emul_libemul_la_LIBADD += emul/jit/libjit.la

@@ -178,7 +178,7 @@ static uint64_t without_stale_timer(struct riscv_state *s, uint64_t pins)
 	if (!(pins >> RISCV_STIP & 1) || riscv_time(s) >= s->stimecmp)
 		return pins;
 	riscv_timer_changed(s);
-	return pins & ~(UINT64_C(1) << RISCV_STIP);
+	return jit_pins(s);
 }
 
 /* Priorities: priv 3.1.9. */
@@ -240,8 +240,9 @@ void riscv_timer_changed(void *state)
 
 	if (on && !due && s->stimecmp < CLOCK_NEVER / RISCV_TICK_NS)
 		at = (int64_t)s->stimecmp * RISCV_TICK_NS;
-	jit_set_alarm(state, RISCV_STIP, at);
+	/* The pin first: the alarm may ring at once. */
 	jit_set_pin(state, RISCV_STIP, due);
+	jit_set_alarm(state, RISCV_STIP, at);
 }
 
 /* The state was written from outside: tell the translator what it keeps beside it. */

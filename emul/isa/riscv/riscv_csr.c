@@ -398,15 +398,16 @@ static const struct riscv_csr rows[ROWS] = {
 #define PLAIN(num, name, field, mask) FIELD(name, CSR_PLAIN, field, mask)
 #define STORE(num, name, field, mask) FIELD(name, CSR_STORE, field, mask)
 #define CONST(num, name_, val)        [ROW_##name_] = { .name = #name_, .kind = CSR_CONST, .mask = val },
-#define FUNC(num, last, name_, function)                                                        \
-	[ROW_##name_] = {                                                                       \
-		.name = #name_, .kind = CSR_FUNC, .access = function, .single = (num) == (last) \
-	},
-#define FUNC32(num, last, name_, function)           \
-	[ROW_##name_] = { .name = #name_,            \
-			  .kind = CSR_FUNC,          \
-			  .access = function,        \
-			  .single = (num) == (last), \
+#define FUNC(num, last, name_, function)      \
+	[ROW_##name_] = { .name = #name_,     \
+			  .kind = CSR_FUNC,   \
+			  .access = function, \
+			  .first = (num) == (last) ? 0 : (num) },
+#define FUNC32(num, last, name_, function)                      \
+	[ROW_##name_] = { .name = #name_,                       \
+			  .kind = CSR_FUNC,                     \
+			  .access = function,                   \
+			  .first = (num) == (last) ? 0 : (num), \
 			  .rv32_only = true },
 #include "emul/isa/riscv/riscv_csr.def"
 #undef PLAIN

@@ -18,8 +18,8 @@ struct riscv_csr {
 	const char *name;
 	enum riscv_csr_kind kind;
 	bool rv32_only;
-	bool single;  /* not one of a range of numbers */
-	uint32_t off; /* of the field: uint64_t */
+	uint16_t first; /* of a range of numbers, or 0: alone; its name ends with a digit then */
+	uint32_t off;   /* of the field: uint64_t */
 	uint64_t mask;
 	/*
 	 * Give the old value and write the bits of wmask from v. num: which of a range. False: it

@@ -58,14 +58,21 @@ static int32_t value(const struct isa_row *row, uint32_t w, const char *name)
 	return arg ? isa_arg_value(arg, w) : -1;
 }
 
+/* A register of a range has the name of the first, with its number counted on. */
 static void add_csr(struct text *t, unsigned num)
 {
 	const struct riscv_csr *row = riscv_csr_row(num);
+	size_t stem;
 
-	if (row && (row->kind != CSR_FUNC || row->single))
-		add(t, "%s", row->name);
-	else
+	if (!row) {
 		add(t, "0x%x", num);
+		return;
+	}
+	stem = row->first ? strcspn(row->name, "0123456789") : strlen(row->name);
+	add(t, "%.*s", (int)stem, row->name);
+	if (row->first)
+		add(t, "%u%s", (unsigned)(row->name[stem] - '0') + num - row->first,
+		    row->name + stem + 1);
 }
 
 static void add_fence_set(struct text *t, int32_t set)

@@ -242,12 +242,10 @@ static int64_t call_dbcn(struct call *c)
 /* The owner of the machine stops us soon; until then this hart sleeps. */
 static int64_t system_reset(struct call *c, bool again, int code)
 {
-	const struct machine_events *ev = &c->m->events;
-
-	if (again && ev->reset)
-		ev->reset(ev->arg);
-	else if (!again && ev->poweroff)
-		ev->poweroff(ev->arg, code);
+	if (again)
+		machine_want_reset(c->m);
+	else
+		machine_poweroff(c->m, code);
 	c->s->mie = 0;
 	c->next_pc -= 4;
 	jit_halt(c->s);
