@@ -15,6 +15,6 @@ emul_jit_libjit_la_SOURCES = \
 	emul/jit/x64_atomic.c emul/jit/x64_backend.c emul/jit/x64_bits.c emul/jit/x64_call.c \
 	emul/jit/x64_ctl.c emul/jit/x64_emits.c emul/jit/x64_flags.c emul/jit/x64_fp.c \
 	emul/jit/x64_fp.h emul/jit/x64_fp_convert.c emul/jit/x64_fp_slow.c emul/jit/x64_gen.h \
-	emul/jit/x64_int.c emul/jit/x64_mem.c emul/jit/x64_plan.c emul/jit/x64_thunk.c \
+	emul/jit/x64_int.c emul/jit/x64_mem.c emul/jit/x64_plan.c emul/jit/x64_share.c emul/jit/x64_thunk.c emul/jit/x64_tlb.c \
 	emul/jit/x64_unit.c emul/jit/x64_vec.c
 emul_libemul_la_LIBADD += emul/jit/libjit.la

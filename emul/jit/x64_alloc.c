@@ -12,6 +12,12 @@ static uint32_t bit(int reg)
 	return 1u << reg;
 }
 
+/* The addend of a group of accesses: forgotten rather than kept in the frame. */
+static bool is_addend(const struct x64_gen *g, ir_val v)
+{
+	return v >= g->ir->n && v != IR_NONE;
+}
+
 static bool is_xmm(int reg)
 {
 	return reg >= X64_XMM;
@@ -144,7 +150,9 @@ static void evict(struct x64_gen *g, int reg, bool may_move)
 	uint32_t others = g->free & ~g->locked & kind_mask(is_xmm(reg)) & ~bit(reg);
 	uint64_t k;
 
-	if (may_move && others && g->vals[v].last >= g->i) {
+	if (is_addend(g, v)) {
+		g->vals[v].reg = X64_NONE;
+	} else if (may_move && others && g->vals[v].last >= g->i) {
 		int to = __builtin_ctz(others);
 
 		move(g, v, to, reg);
@@ -170,7 +178,7 @@ static int alloc(struct x64_gen *g, bool xmm)
 		int r = __builtin_ctz(can);
 		uint64_t k;
 
-		if (x64_const(g, g->owner[r], &k)) {
+		if (g->owner[r] < g->ir->n && x64_const(g, g->owner[r], &k)) {
 			best = r;
 			break;
 		}
@@ -471,6 +479,15 @@ void x64_def_in(struct x64_gen *g, int reg)
 	own(g, g->i, reg);
 }
 
+int x64_group_reg(struct x64_gen *g, uint32_t group)
+{
+	int r = alloc(g, false);
+
+	own(g, x64_group_val(g, group), r);
+	g->locked |= bit(r);
+	return r;
+}
+
 /* ---- between instructions ------------------------------------------------------------------- */
 
 static void release(struct x64_gen *g, ir_val v)
@@ -494,6 +511,8 @@ void x64_done(struct x64_gen *g)
 	const ir_val *a = in->op == IR_CALL ? g->ir->args + in->args_at : in->a;
 	struct x64_val *x = &g->vals[g->i];
 
+	if (x->group && g->groups[x->group].last == g->i)
+		release(g, x64_group_val(g, x->group));
 	for (unsigned k = 0; k < in->n; k++) {
 		ir_val v = x64_root(g, a[k]);
 		int32_t disp;

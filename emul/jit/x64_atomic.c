@@ -89,7 +89,7 @@ static void loop(struct x64_gen *g, const struct ir_insn *in, struct x64_late *l
 	l->r[1] = x64_use(g, in->a[1]);
 	m = x64_address_rm(g, in);
 	m = x64_check(g, in, m, true, true, l);
-	t = l->r[3]; /* has done its work */
+	t = l->page; /* has done its work */
 	x64_op(&g->a, X_MOV_LOAD | w, RAX, m);
 	again = g->a.p;
 	x64_mov(&g->a, true, t, RAX);
@@ -105,7 +105,7 @@ static void loop(struct x64_gen *g, const struct ir_insn *in, struct x64_late *l
 static void slow_only(struct x64_gen *g, const struct ir_insn *in, struct x64_late *l)
 {
 	l->rm = x64_address_rm(g, in);
-	l->r[3] = x64_scratch(g);
+	l->page = x64_scratch(g);
 	l->r[0] = x64_def(g);
 	l->from[0] = x64_jmp(&g->a);
 }

@@ -47,7 +47,8 @@ struct x64_val {
 	int8_t reg;    /* register, or X64_NONE */
 	int8_t want;   /* the pinned register it should be computed into */
 	uint8_t flags;
-	int8_t depth; /* change of the loop depth at this instruction */
+	uint8_t group; /* of an access, or 0 */
+	int8_t depth;  /* change of the loop depth at this instruction */
 };
 
 /* A piece of state or a temporary. */
@@ -77,6 +78,16 @@ struct x64_block {
 
 struct x64_gen;
 
+/* Accesses near one base that share a check. Number 0 is none. */
+struct x64_group {
+	ir_val base;
+	int32_t lo, hi; /* what is accessed, as displacements; hi: behind it */
+	uint32_t first, last, n;
+	uint8_t regime;
+	bool write;
+};
+enum { X64_MAX_GROUPS = 128 };
+
 /* Code that is emitted at the end of the unit, because it seldom runs. */
 struct x64_late {
 	void (*emit)(struct x64_gen *g, struct x64_late *l);
@@ -88,6 +99,10 @@ struct x64_late {
 	struct x64_rm rm; /* whatever the emitter needs */
 	int8_t r[4];
 	uint32_t extra;
+	/* of accesses to memory */
+	bool write, aligned, leads; /* leads: the first of a group, whose addend is in index */
+	int8_t page, index;
+	uint32_t addends; /* registers that a slow path must set to zero */
 };
 
 struct x64_gen {
@@ -120,6 +135,9 @@ struct x64_gen {
 	uint32_t n_fixes, fixes_room;
 	struct x64_late *lates;
 	uint32_t n_lates, lates_room;
+
+	struct x64_group groups[X64_MAX_GROUPS];
+	uint32_t n_groups;
 
 	/* while emitting */
 	uint32_t i;          /* instruction */
@@ -212,14 +230,24 @@ x64_emit x64_e_add, x64_e_sub, x64_e_logic, x64_e_andn, x64_e_mul, x64_e_mulh, x
 /* Compare, so that the condition tells whether the relation holds. */
 enum x64_cc x64_compare(struct x64_gen *g, enum ir_cond cond, ir_val a, ir_val b);
 void x64_swap_bytes(struct x64_asm *a, bool w, int r);
-/* x64_mem.c, x64_atomic.c */
+/* x64_share.c: the addend of a group lives like a value that has no instruction. */
+void x64_share_plan(struct x64_gen *g);
+static inline ir_val x64_group_val(const struct x64_gen *g, uint32_t group)
+{
+	return g->ir->n + group;
+}
+int x64_group_reg(struct x64_gen *g, uint32_t group); /* in x64_alloc.c: takes one */
+/* x64_tlb.c, x64_mem.c, x64_atomic.c */
 /* The address operand. Then comes the result's register, then the check: the slow path jumps over
  * what is emitted behind it, so nothing may be moved about there. */
 struct x64_rm x64_address_rm(struct x64_gen *g, const struct ir_insn *in);
 /* The slow path's jump is in l; the operand returned reaches the host's memory. */
 struct x64_rm x64_check(struct x64_gen *g, const struct ir_insn *in, struct x64_rm addr, bool write,
 			bool aligned, struct x64_late *l);
-/* In the slow path: hands over address and access, calls the thunk. l->r[3] is a scratch register.
+/* At the end of the unit, for an access that shared a check: looks for itself. m reaches memory. */
+bool x64_late_alone(struct x64_gen *g, struct x64_late *l, struct x64_rm *m);
+void x64_late_back(struct x64_gen *g, const struct x64_late *l); /* behind that access */
+/* In the slow path: hands over address and access, calls the thunk.
  */
 void x64_slow_call(struct x64_gen *g, struct x64_late *l, const void *thunk);
 void x64_slow_arg(struct x64_gen *g, unsigned n, int reg);

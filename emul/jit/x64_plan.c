@@ -29,7 +29,7 @@ static bool reserve(struct x64_gen *g)
 {
 	const struct ir *ir = g->ir;
 
-	return grow((void **)&g->vals, &g->vals_room, ir->n + 1, sizeof(*g->vals)) &&
+	return grow((void **)&g->vals, &g->vals_room, ir->n + X64_MAX_GROUPS, sizeof(*g->vals)) &&
 	       grow((void **)&g->labels, &g->labels_room, ir->n_labels, sizeof(*g->labels)) &&
 	       grow((void **)&g->blocks, &g->blocks_room, ir->n / 2 + 2, sizeof(*g->blocks));
 }
@@ -444,6 +444,7 @@ bool x64_plan(struct x64_gen *g)
 	memset(g->pin_of, X64_NONE, sizeof(g->pin_of));
 	count_uses(g);
 	find_uses(g);
+	x64_share_plan(g);
 	pin_best(g, int_pins, ARRAY_SIZE(int_pins), false);
 	pin_best(g, float_pins, ARRAY_SIZE(float_pins), true);
 	find_wants(g);

@@ -20,6 +20,7 @@ struct random {
 	uint64_t s, pc;
 	struct pool pools[IR_V128 + 1];
 	unsigned depth, exits;
+	ir_val base; /* an address that may be used again, or IR_NONE */
 	struct {
 		uint32_t label;
 		uint64_t pc;
@@ -224,6 +225,8 @@ static ir_val address(struct random *r, struct ir_mem mem)
 	uint64_t off = pick(r, 12) ? pick(r, 4000) & -8 : pick(r, PAGE_SIZE);
 	ir_val base;
 
+	if (r->base != IR_NONE && pick(r, 4))
+		return ir_op2i(r->ir, IR_ADD, r->base, (int64_t)pick(r, 24) * 8 - 64 - !pick(r, 6));
 	if (mem.align == IR_ALIGN_FAULT && pick(r, 12))
 		off &= -(1u << mem.size);
 	if (pick(r, 3) == 0)
@@ -231,7 +234,8 @@ static ir_val address(struct random *r, struct ir_mem mem)
 	if (pick(r, 4) == 0)
 		return ir_const(r->ir, IR_I32, MEM_BASE + page * PAGE_SIZE + off);
 	base = ir_op2i(r->ir, IR_AND, value(r, IR_I64), 0x7f8);
-	base = ir_op2i(r->ir, IR_ADD, base, MEM_BASE + page * PAGE_SIZE);
+	base = ir_op2i(r->ir, IR_ADD, base, MEM_BASE + page * PAGE_SIZE + 64);
+	r->base = base;
 	return pick(r, 2) ? base : ir_op2i(r->ir, IR_ADD, base, (int64_t)pick(r, 64) - 16);
 }
 
@@ -289,6 +293,13 @@ static void next_insn(struct random *r)
 	ir_start_insn(r->ir, r->pc);
 }
 
+/* At a label: what was made on one path only is gone. */
+static void restore(struct random *r, const struct pool *saved)
+{
+	memcpy(r->pools, saved, sizeof(r->pools));
+	r->base = IR_NONE;
+}
+
 static void condition(struct random *r)
 {
 	enum ir_type t = pick(r, 2) ? IR_I32 : IR_I64;
@@ -300,7 +311,7 @@ static void condition(struct random *r)
 	ir_branch(r->ir, pick(r, 12), value(r, t), value(r, t), otherwise);
 	body(r, 1 + pick(r, 8));
 	ir_jump(r->ir, end);
-	memcpy(r->pools, saved, sizeof(saved));
+	restore(r, saved);
 	ir_place(r->ir, otherwise);
 	if (pc != r->pc) /* the same guest instruction on every path */
 		next_insn(r);
@@ -309,7 +320,7 @@ static void condition(struct random *r)
 	ir_place(r->ir, end);
 	if (pc != r->pc)
 		next_insn(r);
-	memcpy(r->pools, saved, sizeof(saved));
+	restore(r, saved);
 }
 
 static void loop(struct random *r)
@@ -319,6 +330,7 @@ static void loop(struct random *r)
 
 	ir_tput(r->ir, count, ir_i64(r->ir, 1 + pick(r, 6)));
 	ir_place(r->ir, top);
+	r->base = IR_NONE;
 	next_insn(r);
 	memcpy(saved, r->pools, sizeof(saved));
 	body(r, 2 + pick(r, 12));
@@ -400,7 +412,7 @@ static void end(struct random *r)
 
 void random_unit(struct ir *ir, uint64_t seed)
 {
-	struct random r = { .ir = ir, .s = seed, .pc = UNIT_PC };
+	struct random r = { .ir = ir, .s = seed, .pc = UNIT_PC, .base = IR_NONE };
 	/* mostly small ones, and some under pressure */
 	unsigned n = seed % 4 ? 4 + pick(&r, 40) : 60 + pick(&r, 200);
 
