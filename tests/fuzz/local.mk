@@ -38,6 +38,7 @@ tests_fuzz_fuzz_qcow2_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_qcow2_LDADD = storage/libstorage.la base/libbase.la
 
 check_PROGRAMS += $(FUZZ_TARGETS)
-fuzz-targets: $(FUZZ_TARGETS)
+fuzz-targets: $(BUILT_SOURCES)
+	$(MAKE) $(FUZZ_TARGETS)
 .PHONY: fuzz-targets
 EXTRA_DIST += tests/fuzz/corpus
