@@ -133,9 +133,7 @@ static int add_fw_cfg(struct machine *m, struct err *e)
 		r = bus_add_window(m->bus, VIRT_FW_CFG + at[i].off, v->fw_cfg, at[i].window, e);
 	if (!r)
 		r = fw_cfg_set_u64(v->fw_cfg, FW_CFG_RAM_SIZE, m->ram->size, e);
-	if (!r)
-		r = fw_cfg_set_u16(v->fw_cfg, FW_CFG_CPUS, (uint16_t)m->config.cpus, e);
-	return r ? r : fw_cfg_set_u16(v->fw_cfg, FW_CFG_MAX_CPUS, (uint16_t)m->config.cpus, e);
+	return r ? r : fw_cfg_set_u16(v->fw_cfg, FW_CFG_CPUS, (uint16_t)m->config.cpus, e);
 }
 
 static int add_pci(struct machine *m, struct err *e)

@@ -91,7 +91,7 @@ START_TEST(uart_loops_back_data_and_modem_lines)
 	    "sent => OK ", "send 41 => OK 0",
 	    "write " AT("00000") " 1 0x56 => IRQ u 0 1|OK", /* overrun: there is no FIFO */
 	    "read " AT("00002") " 1 => OK 0x6", "read " AT("00005") " 1 => IRQ u 0 0|OK 0x63",
-	    "read " AT("00000") " 1 => OK 0x55",
+	    "read " AT("00000") " 1 => OK 0x56",
 	    "write " AT("00004") " 1 0x10 => IRQ u 0 1|OK", /* all lines fall */
 	    "read " AT("00002") " 1 => OK 0", "read " AT("00006") " 1 => IRQ u 0 0|OK 0xf",
 	    "read " AT("00006") " 1 => OK 0");

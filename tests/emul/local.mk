@@ -1,4 +1,5 @@
 # tests/emul/
+include tests/emul/core.mk
 check_PROGRAMS += tests/emul/check_ir
 tests_emul_check_ir_SOURCES = tests/emul/check_ir.c
 tests_emul_check_ir_CFLAGS = $(TEST_CFLAGS)
@@ -15,15 +16,6 @@ tests_emul_check_softfp_mpfr_SOURCES = tests/emul/check_softfp_mpfr.c tests/emul
 tests_emul_check_softfp_mpfr_CFLAGS = $(TEST_CFLAGS) $(MPFR_CFLAGS)
 tests_emul_check_softfp_mpfr_LDADD = $(EMUL_LIBS) $(MPFR_LIBS) $(TEST_LIBS)
 
-check_PROGRAMS += tests/emul/check_core
-tests_emul_check_core_SOURCES = tests/emul/check_core.c
-tests_emul_check_core_CFLAGS = $(TEST_CFLAGS)
-tests_emul_check_core_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
-
-check_PROGRAMS += tests/emul/check_device
-tests_emul_check_device_SOURCES = tests/emul/check_device.c
-tests_emul_check_device_CFLAGS = $(TEST_CFLAGS)
-tests_emul_check_device_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 check_PROGRAMS += tests/emul/check_x64
 tests_emul_check_x64_SOURCES = tests/emul/check_x64.c tests/emul/check_x64.h \
 	tests/emul/check_x64_model.c tests/emul/check_x64_random.c tests/emul/check_x64_rig.c
@@ -32,17 +24,9 @@ tests_emul_check_x64_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 
 include tests/emul/riscv.mk
 
-check_PROGRAMS += tests/emul/check_board
-tests_emul_check_board_SOURCES = tests/emul/check_board.c
-tests_emul_check_board_CFLAGS = $(TEST_CFLAGS)
-tests_emul_check_board_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
-EXTRA_DIST += tests/emul/maps/riscv-virt.map
-
-check_PROGRAMS += tests/emul/check_device_chips
-tests_emul_check_device_chips_SOURCES = tests/emul/check_device_chips.c
-tests_emul_check_device_chips_CFLAGS = $(TEST_CFLAGS)
-tests_emul_check_device_chips_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 check_PROGRAMS += tests/emul/check_jit
 tests_emul_check_jit_SOURCES = tests/emul/check_jit.c tests/emul/toy.c tests/emul/toy.h
 tests_emul_check_jit_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_jit_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+tests_emul_check_jit_LDADD = emul/jit/libjit.la $(TEST_LIBS)
+

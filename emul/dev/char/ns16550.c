@@ -43,10 +43,10 @@ enum {
 
 struct ns16550_state {
 	int64_t timeout_at; /* when characters that wait are announced below the trigger level */
-	uint32_t rx_len;
+	uint16_t rx_first, rx_len;
 	uint8_t ier, fcr, lcr, mcr, msr, scr, dll, dlm;
 	uint8_t overrun, tx_told, timed_out; /* tx_told: the guest knows that it may send */
-	uint8_t rx_first;
+	uint8_t rbr;                         /* the last character that came without FIFO */
 	uint8_t rx[FIFO_SIZE];
 };
 
@@ -116,17 +116,22 @@ static void rx_changed(struct ns16550 *u)
 
 static void rx_push(struct ns16550 *u, uint8_t c)
 {
+	/* Section 8.6.3: without FIFO the new character destroys the old one, else it is lost. */
 	if (!rx_room(u)) {
 		u->s.overrun = 1;
-		return;
+		if (u->s.fcr & FCR_ON)
+			return;
+		u->s.rx_len = 0;
 	}
 	u->s.rx[(u->s.rx_first + u->s.rx_len++) % FIFO_SIZE] = c;
+	if (!(u->s.fcr & FCR_ON))
+		u->s.rbr = c;
 	rx_changed(u);
 }
 
 static void rx_clear(struct ns16550 *u)
 {
-	u->s.rx_len = u->s.rx_first = 0;
+	u->s.rx_len = 0;
 	rx_changed(u);
 }
 
@@ -134,8 +139,9 @@ static uint8_t rx_pop(struct ns16550 *u)
 {
 	uint8_t c = u->s.rx[u->s.rx_first];
 
+	/* Without FIFO it is a register, which keeps what was in it. */
 	if (!u->s.rx_len)
-		return 0;
+		return u->s.fcr & FCR_ON ? 0 : u->s.rbr;
 	u->s.rx_first = (u->s.rx_first + 1) % FIFO_SIZE;
 	u->s.rx_len--;
 	rx_changed(u);
@@ -321,14 +327,23 @@ static int ns16550_check(struct device *dev, struct err *e)
 }
 
 static const struct state_field fields[] = {
-	STATE(ns16550_state, timeout_at), STATE(ns16550_state, ier),
-	STATE(ns16550_state, fcr),        STATE(ns16550_state, lcr),
-	STATE(ns16550_state, mcr),        STATE(ns16550_state, msr),
-	STATE(ns16550_state, scr),        STATE(ns16550_state, dll),
-	STATE(ns16550_state, dlm),        STATE(ns16550_state, overrun),
-	STATE(ns16550_state, tx_told),    STATE(ns16550_state, timed_out),
-	STATE(ns16550_state, rx_first),   STATE(ns16550_state, rx_len),
-	STATE_ARRAY(ns16550_state, rx),   { 0 },
+	STATE(ns16550_state, timeout_at),
+	STATE(ns16550_state, ier),
+	STATE(ns16550_state, fcr),
+	STATE(ns16550_state, lcr),
+	STATE(ns16550_state, mcr),
+	STATE(ns16550_state, msr),
+	STATE(ns16550_state, scr),
+	STATE(ns16550_state, dll),
+	STATE(ns16550_state, dlm),
+	STATE(ns16550_state, overrun),
+	STATE(ns16550_state, tx_told),
+	STATE(ns16550_state, timed_out),
+	STATE(ns16550_state, rx_first),
+	STATE(ns16550_state, rx_len),
+	STATE(ns16550_state, rbr),
+	STATE_ARRAY(ns16550_state, rx),
+	{ 0 },
 };
 
 static const struct device_window windows[] = {

@@ -95,46 +95,49 @@ static void update(struct cfi_flash *f)
 static uint8_t query(const struct cfi_flash *f, uint64_t word)
 {
 	uint64_t chip = f->size / 2, blocks = f->size / BLOCK;
-	const uint8_t table[] = {
-		'Q',
-		'R',
-		'Y',
-		0x01,
-		0x00,
-		0x31,
-		0x00,
-		0x00,
-		0x00,
-		0x00,
-		0x00,
-		0x17,
-		0x20,
-		0x85,
-		0x95, /* supply voltages */
-		0x07,
-		0x07,
-		0x0a,
-		0x00,
-		0x04,
-		0x04,
-		0x04,
-		0x00, /* typical and longest times */
-		(uint8_t)__builtin_ctzll(chip),
-		0x01,
-		0x00, /* 16-bit interface */
-		0x07,
-		0x00, /* write buffer of 128 bytes */
-		0x01, /* one kind of blocks */
-		(uint8_t)(blocks - 1),
-		(uint8_t)((blocks - 1) >> 8),
-		(uint8_t)(BLOCK / 2 / 256),
-		(uint8_t)(BLOCK / 2 / 256 >> 8),
-		[0x21] = 'P',
-		'R',
-		'I',
-		'1',
-		'0', /* the vendor's table at word 0x31 */
-	};
+	/*
+	 * "QRY", the Intel command set, its table at 0x31; supply voltages; typical and longest
+	 * times; size, x8 and x16 interface, write buffer of 2^7 bytes; one kind of blocks: how
+	 * many - 1, their size in units of 256; "PRI10" at word 0x31.
+	 */
+	const uint8_t table[0x26] = { 'Q',
+				      'R',
+				      'Y',
+				      0x01,
+				      0x00,
+				      0x31,
+				      0x00,
+				      0x00,
+				      0x00,
+				      0x00,
+				      0x00,
+				      0x17,
+				      0x20,
+				      0x85,
+				      0x95,
+				      0x07,
+				      0x07,
+				      0x0a,
+				      0x00,
+				      0x04,
+				      0x04,
+				      0x04,
+				      0x00,
+				      (uint8_t)__builtin_ctzll(chip),
+				      0x02,
+				      0x00,
+				      0x07,
+				      0x00,
+				      0x01,
+				      (uint8_t)(blocks - 1),
+				      (uint8_t)((blocks - 1) >> 8),
+				      (uint8_t)(BLOCK / 2 / 256),
+				      (uint8_t)(BLOCK / 2 / 256 >> 8),
+				      'P',
+				      'R',
+				      'I',
+				      '1',
+				      '0' };
 
 	return word >= 0x10 && word - 0x10 < sizeof(table) ? table[word - 0x10] : 0;
 }

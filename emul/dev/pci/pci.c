@@ -66,7 +66,7 @@ static void lay_out(struct pci_function *f, const struct pci_id *id)
 	put_le16(c + 0x2e, id->sub_device);
 	c[PCI_INTX_PIN] = id->pin;
 	put_le16(w + PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
-				      PCI_COMMAND_INTX_OFF | 0x140 /* parity, SERR */);
+				      PCI_COMMAND_SERR | PCI_COMMAND_INTX_OFF);
 	w[0x0c] = 0xff; /* cache line size */
 	w[PCI_INTX_LINE] = 0xff;
 	f->caps_end = 0x40;
@@ -256,10 +256,10 @@ uint32_t pci_config_read(struct pci_bus *pb, struct device *bridge, unsigned dev
 			 unsigned size)
 {
 	struct pci_function *f = function_lock(pb, bridge, devfn);
-	uint32_t v = 0;
+	uint32_t v = UINT32_MAX; /* what a function without extended space answers there */
 
 	if (!f)
-		return UINT32_MAX;
+		return v;
 	if (off < PCI_CONFIG_SIZE)
 		v = function_read(f, off, size);
 	function_unlock(f, bridge);

@@ -1,8 +1,8 @@
 /*
  * pcie_host.c - a generic PCI Express host bridge: configuration space as memory (ECAM, PCI
  * Express Base 3.0 section 7.2.2) of one bus, and windows into memory and I/O space, where what
- * no function answers reads as ones. Lines 0 to 3 are INTA to INTD behind the swizzle. Extended
- * configuration space (above 256 bytes) is empty.
+ * no function answers reads as ones. Lines 0 to 3 are INTA to INTD behind the swizzle. Functions
+ * have no extended configuration space (above 256 bytes).
  *
  * The board puts the windows of PCI space on the bus after everything else, so that BARs show in
  * front of them.
@@ -72,6 +72,8 @@ static int pcie_plug(struct device *dev, struct err *e)
 {
 	static const struct pci_id id = { .vendor = 0x1b36,
 					  .device = 0x0008,
+					  .sub_vendor = 0x1af4,
+					  .sub_device = 0x1100,
 					  .class_code = 0x060000 };
 	struct pcie_host *h = host_of(dev);
 	int r;

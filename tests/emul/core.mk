@@ -1,0 +1,23 @@
+# Tests of emul/core, emul/dev and emul/board.
+check_PROGRAMS += tests/emul/check_core
+tests_emul_check_core_SOURCES = tests/emul/check_core.c
+tests_emul_check_core_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_core_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+check_PROGRAMS += tests/emul/check_device
+tests_emul_check_device_SOURCES = tests/emul/check_device.c
+tests_emul_check_device_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_device_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+check_PROGRAMS += tests/emul/check_board
+tests_emul_check_board_SOURCES = tests/emul/check_board.c
+tests_emul_check_board_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_board_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+EXTRA_DIST += tests/emul/maps/riscv-virt.map
+check_PROGRAMS += tests/emul/check_device_chips
+tests_emul_check_device_chips_SOURCES = tests/emul/check_device_chips.c
+tests_emul_check_device_chips_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_device_chips_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+check_PROGRAMS += tests/emul/check_traces
+tests_emul_check_traces_SOURCES = tests/emul/check_traces.c
+tests_emul_check_traces_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_traces_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+EXTRA_DIST += tests/emul/traces
