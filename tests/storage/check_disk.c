@@ -1,6 +1,7 @@
 /* The public side of disk images: opening, errors, locks, queues. Format by format where it can. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -317,6 +318,74 @@ START_TEST(a_chain_of_fds_opens_without_paths)
 }
 END_TEST
 
+/* ---- threads ---- */
+
+enum { THREADS = 4, BLOCKS = 256, ROUNDS = 400 };
+
+struct user {
+	struct disk *d;
+	unsigned me;
+	int failed;
+};
+
+/* Each has every fourth block of 4 KiB, so that all meet in every cluster. */
+static void *use_disk(void *arg)
+{
+	struct user *u = arg;
+	uint8_t now[BLOCKS] = { 0 }, buf[4096], want[4096];
+	unsigned seed = u->me + 1;
+	struct err e;
+
+	for (int i = 0; i < ROUNDS && !u->failed; i++) {
+		unsigned k = (unsigned)rand_r(&seed) % BLOCKS / THREADS * THREADS + u->me;
+		uint64_t off = (uint64_t)k * 4096;
+		int dice = rand_r(&seed) % 20;
+
+		if (dice < 10) {
+			now[k] = (uint8_t)(i + 1);
+			memset(buf, now[k], sizeof(buf));
+			u->failed |= disk_write(u->d, off, buf, sizeof(buf), &e) < 0;
+		} else if (dice < 12) {
+			now[k] = 0;
+			u->failed |= disk_zero(u->d, off, sizeof(buf), true, &e) < 0;
+		} else if (dice == 19) {
+			u->failed |= disk_flush(u->d, &e) < 0;
+		} else {
+			memset(want, now[k], sizeof(want));
+			u->failed |= disk_read(u->d, off, buf, sizeof(buf), &e) < 0 ||
+				     memcmp(buf, want, sizeof(buf)) != 0;
+		}
+	}
+	return NULL;
+}
+
+START_TEST(several_threads_use_one_disk)
+{
+	const char *format = writable_format(_i);
+	struct disk_check c = { 0 };
+	struct user u[THREADS];
+	pthread_t t[THREADS];
+	struct disk *d;
+	struct err e;
+
+	must_create(format, SIZE);
+	d = must_open(format, DISK_UNSAFE);
+	for (unsigned i = 0; i < THREADS; i++) {
+		u[i] = (struct user){ .d = d, .me = i };
+		ck_assert_int_eq(pthread_create(&t[i], NULL, use_disk, &u[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		pthread_join(t[i], NULL);
+		ck_assert(!u[i].failed);
+	}
+	ck_assert_int_eq(disk_flush(d, &e), 0);
+	ck_assert_int_eq(disk_flush(d, &e), 0);
+	ck_assert_int_eq(disk_check(d, 0, &c, &e), 0);
+	ck_assert_uint_eq(c.corruptions + c.leaks, 0);
+	disk_close(d);
+}
+END_TEST
+
 /* ---- other files an image names ---- */
 
 /* dir/sub/overlay.qcow2 over a base named as given; the base is made where it says. */
@@ -547,6 +616,7 @@ static void cases(TCase *t)
 	tcase_add_test(t, a_second_writer_is_refused_and_the_first_is_named);
 	tcase_add_test(t, qemu_respects_our_lock);
 	tcase_add_loop_test(t, a_queue_does_what_it_is_told_on_either_engine, 0, 2 * n);
+	tcase_add_loop_test(t, several_threads_use_one_disk, 0, n);
 	tcase_add_test(t, a_request_past_the_end_fails_with_a_sentence);
 	tcase_add_test(t, a_chain_of_fds_opens_without_paths);
 	tcase_add_test(t, a_backing_image_is_opened_only_through_the_gate);
