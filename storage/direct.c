@@ -94,7 +94,8 @@ enum direct direct_try(struct disk *d, struct disk_req *q)
 
 	if ((q->op != DISK_READ && q->op != DISK_WRITE) || q->fua || !q->len)
 		return DIRECT_NO;
-	list_init(&q->range.node);
+	/* The request's own word; its neighbours in the list change its links. */
+	q->range.held = false;
 	if (has_ranges(d)) {
 		if (pthread_mutex_trylock(&d->meta))
 			return DIRECT_NO;
@@ -112,7 +113,7 @@ enum direct direct_try(struct disk *d, struct disk_req *q)
 
 void direct_release(struct disk *d, struct disk_req *q)
 {
-	if (list_empty(&q->range.node))
+	if (!q->range.held)
 		return;
 	pthread_mutex_lock(&d->meta);
 	range_unlock(d, &q->range);

@@ -267,7 +267,7 @@ typedef void disk_done_fn(struct disk_req *req, int result);
 struct disk_range {
 	struct list node;
 	uint64_t off, end;
-	bool exclusive;
+	bool exclusive, held;
 };
 
 /*

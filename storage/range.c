@@ -17,6 +17,7 @@ bool range_try(struct disk *d, struct disk_range *r, uint64_t off, uint64_t len,
 	r->off = off;
 	r->end = end;
 	r->exclusive = exclusive;
+	r->held = true;
 	list_append(&d->ranges, &r->node);
 	return true;
 }
@@ -30,5 +31,6 @@ void range_lock(struct disk *d, struct disk_range *r, uint64_t off, uint64_t len
 void range_unlock(struct disk *d, struct disk_range *r)
 {
 	list_remove(&r->node);
+	r->held = false;
 	pthread_cond_broadcast(&d->ranges_changed);
 }
