@@ -21,3 +21,7 @@ tests_emul_check_traces_SOURCES = tests/emul/check_traces.c
 tests_emul_check_traces_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_traces_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 EXTRA_DIST += tests/emul/traces
+check_PROGRAMS += tests/emul/check_boot
+tests_emul_check_boot_SOURCES = tests/emul/check_boot.c
+tests_emul_check_boot_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_boot_LDADD = $(EMUL_LIBS) $(TEST_LIBS)

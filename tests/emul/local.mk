@@ -28,5 +28,4 @@ check_PROGRAMS += tests/emul/check_jit
 tests_emul_check_jit_SOURCES = tests/emul/check_jit.c tests/emul/toy.c tests/emul/toy.h
 tests_emul_check_jit_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_jit_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
-tests_emul_check_jit_LDADD = emul/jit/libjit.la $(TEST_LIBS)
 
