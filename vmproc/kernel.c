@@ -11,9 +11,9 @@
 #include "emul/core/machine.h"
 
 /*
- * What a file says about itself at a fixed offset. Compressed files: RFC 1952 section 2.3.1, the xz
- * file format section 2.1.1.1, RFC 8878 section 3.1.1, bzip2 "BZh". Kernels: Documentation/arch of
- * Linux: riscv/boot-image-header, arm64/booting, x86/boot, arm/booting (zImage).
+ * What a file says about itself at a fixed offset. Boards unpack gzip themselves. Compressed: the
+ * xz file format section 2.1.1.1, RFC 8878 section 3.1.1, bzip2 "BZh". Kernels: Documentation/arch
+ * of Linux: riscv/boot-image-header, arm64/booting, x86/boot, arm/booting (zImage).
  */
 static const struct {
 	uint32_t off;
@@ -22,7 +22,6 @@ static const struct {
 	const char *what, *hint; /* hint: it is compressed */
 	unsigned machine;        /* EM_..., 0: not a kernel */
 } signs[] = {
-	{ 0, "\x1f\x8b", 2, "compressed with gzip", "gunzip", 0 },
 	{ 0,
 	  "\xfd"
 	  "7zXZ",

@@ -224,11 +224,17 @@ uint64_t riscv_space(const struct riscv_state *s)
 	return s->xlen == 32 ? s->satp >> 22 & 0x3ff : s->satp >> 44;
 }
 
+/* What firmware made of mtime by writing it: "time" is a copy of that (priv 3.1.10). */
+static uint64_t mtime_delta(const struct machine *m)
+{
+	return m ? atomic_load(&m->timebase_delta) : 0;
+}
+
 uint64_t riscv_time(void *state)
 {
 	struct machine *m = jit_machine(state);
 
-	return m && m->clock ? (uint64_t)clock_now(m->clock) / RISCV_TICK_NS : 0;
+	return m && m->clock ? (uint64_t)clock_now(m->clock) / RISCV_TICK_NS + mtime_delta(m) : 0;
 }
 
 /* Sstc 2.1: STIP is (time >= stimecmp) while menvcfg.STCE is set. */
@@ -238,8 +244,12 @@ void riscv_timer_changed(void *state)
 	bool on = s->menvcfg & ENVCFG_STCE, due = on && riscv_time(s) >= s->stimecmp;
 	int64_t at = CLOCK_NEVER;
 
-	if (on && !due && s->stimecmp < CLOCK_NEVER / RISCV_TICK_NS)
-		at = (int64_t)s->stimecmp * RISCV_TICK_NS;
+	if (on && !due) {
+		uint64_t ticks = s->stimecmp - mtime_delta(jit_machine(state));
+
+		if (ticks < CLOCK_NEVER / RISCV_TICK_NS)
+			at = (int64_t)ticks * RISCV_TICK_NS;
+	}
 	/* The pin first: the alarm may ring at once. */
 	jit_set_pin(state, RISCV_STIP, due);
 	jit_set_alarm(state, RISCV_STIP, at);
