@@ -27,3 +27,8 @@ tests_emul_check_riscv_random_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 .PHONY: check-riscv-random
 check-riscv-random: tests/emul/check_riscv_random$(EXEEXT)
 	VMD_RISCV_RANDOM=10000000 CK_DEFAULT_TIMEOUT=0 CK_FORK=no tests/emul/check_riscv_random$(EXEEXT)
+
+check_PROGRAMS += tests/emul/check_riscv_state
+tests_emul_check_riscv_state_SOURCES = tests/emul/check_riscv_state.c
+tests_emul_check_riscv_state_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_riscv_state_LDADD = $(EMUL_LIBS) $(TEST_LIBS)

@@ -6,6 +6,11 @@ tests_guest_riscv_check_riscv_priv_SOURCES = tests/guest/riscv/check_riscv_priv.
 tests_guest_riscv_check_riscv_priv_CFLAGS = $(TEST_CFLAGS)
 tests_guest_riscv_check_riscv_priv_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/guest/riscv/check_riscv_linux
+tests_guest_riscv_check_riscv_linux_SOURCES = tests/guest/riscv/check_riscv_linux.c $(RISCV_VM)
+tests_guest_riscv_check_riscv_linux_CFLAGS = $(TEST_CFLAGS)
+tests_guest_riscv_check_riscv_linux_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+
 # For trying kernels by hand.
 noinst_PROGRAMS += tests/guest/riscv/boot
 tests_guest_riscv_boot_SOURCES = tests/guest/riscv/boot.c $(RISCV_VM)

@@ -62,7 +62,7 @@ struct riscv_state {
 	uint8_t fflags; /* NV 16 DZ 8 OF 4 UF 2 NX 1; what the translator keeps is not in it */
 	uint8_t sbi;    /* no firmware: an ecall of S-mode is served by riscv_sbi.c */
 	uint8_t off;    /* stopped: it waits for another hart to start it (SBI HSM) */
-	uint8_t spare[6];
+	uint8_t spare[2];
 };
 
 extern const struct state_field riscv_fields[];
