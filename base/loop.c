@@ -71,7 +71,12 @@ static void run_posted(evutil_socket_t fd, short what, void *arg)
 		event_base_loopbreak(l->base);
 }
 
-/* An epoll that keeps nanoseconds: timers of guests are shorter than a millisecond. */
+/*
+ * An epoll that keeps nanoseconds: timers of guests are shorter than a millisecond.
+ *
+ * seccomp setup: epoll_create1, epoll_create, timerfd_create, pipe2, socketpair(0=1), eventfd2
+ * seccomp: epoll_ctl, epoll_wait, epoll_pwait, timerfd_settime, read, write, close - event loops
+ */
 static struct event_base *base_new(void)
 {
 	struct event_config *cfg = event_config_new();
@@ -230,8 +235,7 @@ int loop_timer(struct loop *l, loop_fn *fn, void *arg, struct loop_watch **ret, 
 
 void loop_timer_set(struct loop_watch *w, int64_t in_ns)
 {
-	struct timeval tv = { .tv_sec = in_ns / 1000000000,
-			      .tv_usec = in_ns % 1000000000 / 1000 };
+	struct timeval tv = { .tv_sec = in_ns / 1000000000, .tv_usec = in_ns % 1000000000 / 1000 };
 
 	event_del(w->ev);
 	if (in_ns >= 0)

@@ -3,7 +3,7 @@
 noinst_LTLIBRARIES += emul/libemul.la
 emul_libemul_la_SOURCES =
 emul_libemul_la_LIBADD =
-EMUL_LIBS = emul/libemul.la emul/jit/libjit.la netdev/libnetdev.la storage/libstorage.la base/libbase.la $(FDT_LIBS) $(ZLIB_LIBS) -lm
+EMUL_LIBS = emul/libemul.la netdev/libnetdev.la storage/libstorage.la base/libbase.la $(FDT_LIBS) $(ZLIB_LIBS) -lm
 include emul/core/local.mk
 include emul/dev/local.mk
 include emul/board/local.mk

@@ -15,7 +15,7 @@
 #include "base/size.h"
 #include "emul/core/chardev.h"
 #include "vmproc/console_log.h"
-#include "vmproc/ring.h"
+#include "vmproc/scroll.h"
 #include "vmproc/text.h"
 
 /*
@@ -38,7 +38,7 @@ struct reader {
 struct console {
 	struct chardev chardev;
 	struct loop *loop;
-	struct ring *ring;
+	struct scroll *ring;
 	struct loop_watch *again; /* the timer of LOOK_AGAIN_NS */
 	atomic_bool awake;        /* the loop will look by itself */
 	atomic_bool starved;      /* the device did not take all input */
@@ -62,7 +62,7 @@ static void chardev_said(struct chardev *dev, const void *data, size_t len)
 {
 	struct console *c = container_of(dev, struct console, chardev);
 
-	ring_put(c->ring, data, len);
+	scroll_put(c->ring, data, len);
 	if (!atomic_exchange(&c->awake, true) && !loop_post(c->loop, on_output, c))
 		atomic_store(&c->awake, false);
 }
@@ -123,7 +123,7 @@ static bool reader_feed(struct reader *r)
 	do {
 		uint64_t lost, at = r->pos;
 
-		n = ring_copy(r->console->ring, &at, buf, sizeof(buf), &lost);
+		n = scroll_copy(r->console->ring, &at, buf, sizeof(buf), &lost);
 		if (lost) {
 			char note[64];
 			int len = snprintf(note, sizeof(note), "\r\n[%llu bytes were missed]\r\n",
@@ -146,8 +146,7 @@ static void feed_readers(struct console *c)
 {
 	struct reader *r;
 
-	list_for_each(r, &c->readers, struct reader, node)
-	{
+	list_for_each(r, &c->readers, struct reader, node) {
 		bool waited = r->wants;
 
 		if (waited)
@@ -167,7 +166,7 @@ static bool feed_listeners(struct console *c)
 	size_t n;
 	bool any = false;
 
-	while ((n = ring_copy(c->ring, &c->heard_pos, buf, sizeof(buf), &lost))) {
+	while ((n = scroll_copy(c->ring, &c->heard_pos, buf, sizeof(buf), &lost))) {
 		any = true;
 		if (c->log)
 			console_log_put(c->log, buf, n, lost);
@@ -190,7 +189,7 @@ static void on_output(void *arg)
 	}
 	/* Silence. Look once more after saying so: a byte may have come in between. */
 	atomic_store(&c->awake, false);
-	if (ring_end(c->ring) != c->heard_pos && !atomic_exchange(&c->awake, true))
+	if (scroll_end(c->ring) != c->heard_pos && !atomic_exchange(&c->awake, true))
 		loop_timer_set(c->again, LOOK_AGAIN_NS);
 }
 
@@ -276,7 +275,9 @@ static void prune(struct console *c)
 {
 	struct reader *r;
 
-	list_for_each(r, &c->readers, struct reader, node) if (is_hung_up(r->fd)) reader_free(r);
+	list_for_each(r, &c->readers, struct reader, node)
+		if (is_hung_up(r->fd))
+			reader_free(r);
 }
 
 static int take_over(struct console *c, bool force, struct err *e)
@@ -299,7 +300,7 @@ static int take_over(struct console *c, bool force, struct err *e)
 
 int console_attach(struct console *c, int fd, bool write, bool force, struct err *e)
 {
-	uint64_t end = ring_end(c->ring);
+	uint64_t end = scroll_end(c->ring);
 	struct reader *r;
 	int rc;
 
@@ -321,7 +322,7 @@ int console_attach(struct console *c, int fd, bool write, bool force, struct err
 	}
 	r->console = c;
 	r->fd = fd;
-	r->pos = MAX(ring_start(c->ring), end > CONSOLE_REPLAY ? end - CONSOLE_REPLAY : 0);
+	r->pos = MAX(scroll_start(c->ring), end > CONSOLE_REPLAY ? end - CONSOLE_REPLAY : 0);
 	list_append(&c->readers, &r->node);
 	c->n_readers++;
 	if (write)
@@ -354,13 +355,13 @@ void console_log(struct console *c, int fd, uint64_t limit)
 char *console_tail(struct console *c, unsigned lines)
 {
 	autofree char *buf = malloc(CONSOLE_REPLAY);
-	uint64_t end = ring_end(c->ring), lost;
+	uint64_t end = scroll_end(c->ring), lost;
 	uint64_t pos = end > CONSOLE_REPLAY ? end - CONSOLE_REPLAY : 0;
 	size_t n;
 
 	if (!buf)
 		return NULL;
-	n = ring_copy(c->ring, &pos, buf, CONSOLE_REPLAY, &lost);
+	n = scroll_copy(c->ring, &pos, buf, CONSOLE_REPLAY, &lost);
 	return text_last_lines(buf, n, lines);
 }
 
@@ -384,8 +385,9 @@ static struct reader *first_behind(struct console *c)
 {
 	struct reader *r;
 
-	list_for_each(r, &c->readers, struct reader,
-		      node) if (r->pos != ring_end(c->ring)) return r;
+	list_for_each(r, &c->readers, struct reader, node)
+		if (r->pos != scroll_end(c->ring))
+			return r;
 	return NULL;
 }
 
@@ -417,7 +419,7 @@ int console_new(struct loop *loop, struct console **ret, struct err *e)
 	c->loop = loop;
 	c->chardev.write = chardev_said;
 	c->chardev.ready = chardev_has_room;
-	r = ring_new("vmd-console", &c->ring, e);
+	r = scroll_new("vmd-console", &c->ring, e);
 	if (r == 0)
 		r = loop_timer(loop, on_output, c, &c->again, e);
 	if (r < 0)
@@ -430,11 +432,12 @@ void console_free(struct console *c)
 {
 	struct reader *r;
 
-	list_for_each(r, &c->readers, struct reader, node) reader_free(r);
+	list_for_each(r, &c->readers, struct reader, node)
+		reader_free(r);
 	if (c->log)
 		console_log_free(c->log);
 	loop_watch_free(c->again);
 	if (c->ring)
-		ring_free(c->ring);
+		scroll_free(c->ring);
 	free(c);
 }

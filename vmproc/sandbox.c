@@ -9,6 +9,7 @@
  * What the C library and libevent call by themselves; the rest is told beside the code that does
  * it.
  *
+ * seccomp setup: mmap - the code cache of the translator, with one view that is executable
  * seccomp: brk, mmap(2=0/4), mprotect(2=0/4), mremap, munmap, madvise - memory
  * seccomp: futex, sigaltstack, restart_syscall, sched_yield - threads
  * seccomp: rt_sigreturn, rt_sigaction, rt_sigprocmask - signals

@@ -14,7 +14,7 @@
 #include "emul/core/chardev.h"
 #include "tests/unit.h"
 #include "vmproc/console.h"
-#include "vmproc/ring.h"
+#include "vmproc/scroll.h"
 #include "vmproc/text.h"
 
 struct bench {
@@ -322,14 +322,14 @@ END_TEST
 START_TEST(the_ring_can_be_read_by_another_process_afterwards)
 {
 	struct bench b = setup();
-	struct ring_head h;
+	struct scroll_head h;
 	char text[6];
 	int fd = dup(console_memfd(b.console));
 
 	say(&b, "hello\n");
 	teardown(&b);
 	ck_assert_int_eq(pread(fd, &h, sizeof(h), 0), sizeof(h));
-	ck_assert_mem_eq(h.magic, "VMDRING1", 8);
+	ck_assert_mem_eq(h.magic, "VMDTEXT1", 8);
 	ck_assert_uint_eq(h.end, 6);
 	ck_assert_int_eq(pread(fd, text, 6, 4096), 6);
 	ck_assert_mem_eq(text, "hello\n", 6);

@@ -1,4 +1,4 @@
-#include "vmproc/ring.h"
+#include "vmproc/scroll.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,12 +7,12 @@
 
 #include "base/bytes.h"
 
-enum { HEAD_ROOM = 4096, MAP_SIZE = HEAD_ROOM + RING_SIZE };
+enum { HEAD_ROOM = 4096, MAP_SIZE = HEAD_ROOM + SCROLL_SIZE };
 
 /* seccomp setup: memfd_create, ftruncate - console ring, guest memory, code cache */
-int ring_new(const char *name, struct ring **ret, struct err *e)
+int scroll_new(const char *name, struct scroll **ret, struct err *e)
 {
-	autoptr(ring) r = calloc(1, sizeof(*r));
+	autoptr(scroll) r = calloc(1, sizeof(*r));
 	void *map;
 
 	if (!r)
@@ -26,13 +26,13 @@ int ring_new(const char *name, struct ring **ret, struct err *e)
 		return err_sys(e, "cannot map the memory of the console");
 	r->head = map;
 	r->data = (uint8_t *)map + HEAD_ROOM;
-	memcpy(r->head->magic, "VMDRING1", 8);
-	r->head->size = RING_SIZE;
+	memcpy(r->head->magic, "VMDTEXT1", 8);
+	r->head->size = SCROLL_SIZE;
 	*ret = take(r);
 	return 0;
 }
 
-void ring_free(struct ring *r)
+void scroll_free(struct scroll *r)
 {
 	if (r->head)
 		munmap(r->head, MAP_SIZE);
@@ -42,11 +42,11 @@ void ring_free(struct ring *r)
 	free(r);
 }
 
-/* Bytes [pos, pos + len) of the stream, len <= RING_SIZE, in at most two pieces. */
-static void move(struct ring *r, uint64_t pos, uint8_t *buf, size_t len, bool in)
+/* Bytes [pos, pos + len) of the stream, len <= SCROLL_SIZE, in at most two pieces. */
+static void move(struct scroll *r, uint64_t pos, uint8_t *buf, size_t len, bool in)
 {
 	while (len) {
-		size_t at = pos % RING_SIZE, n = MIN(len, RING_SIZE - at);
+		size_t at = pos % SCROLL_SIZE, n = MIN(len, SCROLL_SIZE - at);
 
 		if (in)
 			memcpy(r->data + at, buf, n);
@@ -58,9 +58,9 @@ static void move(struct ring *r, uint64_t pos, uint8_t *buf, size_t len, bool in
 	}
 }
 
-void ring_put(struct ring *r, const void *data, size_t len)
+void scroll_put(struct scroll *r, const void *data, size_t len)
 {
-	size_t skip = len > RING_SIZE ? len - RING_SIZE : 0;
+	size_t skip = len > SCROLL_SIZE ? len - SCROLL_SIZE : 0;
 
 	pthread_mutex_lock(&r->lock);
 	move(r, r->head->end + skip, (uint8_t *)data + skip, len - skip, true);
@@ -68,12 +68,12 @@ void ring_put(struct ring *r, const void *data, size_t len)
 	pthread_mutex_unlock(&r->lock);
 }
 
-static uint64_t start_of(const struct ring *r)
+static uint64_t start_of(const struct scroll *r)
 {
-	return r->head->end > RING_SIZE ? r->head->end - RING_SIZE : 0;
+	return r->head->end > SCROLL_SIZE ? r->head->end - SCROLL_SIZE : 0;
 }
 
-uint64_t ring_end(struct ring *r)
+uint64_t scroll_end(struct scroll *r)
 {
 	uint64_t end;
 
@@ -83,7 +83,7 @@ uint64_t ring_end(struct ring *r)
 	return end;
 }
 
-uint64_t ring_start(struct ring *r)
+uint64_t scroll_start(struct scroll *r)
 {
 	uint64_t start;
 
@@ -93,7 +93,7 @@ uint64_t ring_start(struct ring *r)
 	return start;
 }
 
-size_t ring_copy(struct ring *r, uint64_t *pos, void *to, size_t len, uint64_t *lost)
+size_t scroll_copy(struct scroll *r, uint64_t *pos, void *to, size_t len, uint64_t *lost)
 {
 	uint64_t start, n;
 
