@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/size.h"
+#include "daemon/process.h"
 #include "daemon/vm.h"
 
 /* A process that does not answer is ended: a VM that cannot be steered is not "running". */
@@ -96,7 +97,7 @@ static void hello(void *arg, struct rpc_answer *ans)
 		r = rpc_parse(&m->reply, ans->result, &h, &in, &e);
 	}
 	if (r == 0)
-		r = worker_watch(vm->worker, (pid_t)h.pid, &e);
+		r = worker_greeted(vm->worker, (pid_t)h.pid, &e);
 	if (r < 0) {
 		log_warning("a process does not let itself be adopted", "VM=%s", vm->def->name,
 			    "REASON=%s", e.msg, NULL);

@@ -18,6 +18,7 @@
 
 #include "base/own.h"
 #include "base/size.h"
+#include "daemon/process.h"
 #include "daemon/vm.h"
 
 enum { CHECKS_MAX = 24 };

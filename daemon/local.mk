@@ -2,6 +2,7 @@
 sbin_PROGRAMS += daemon/vmd
 daemon_vmd_SOURCES = \
 	daemon/adopt.c \
+	daemon/chain.c \
 	daemon/child.c daemon/child.h \
 	daemon/daemon.c daemon/daemon.h \
 	daemon/disks.c \
@@ -13,7 +14,9 @@ daemon_vmd_SOURCES = \
 	daemon/jobs.c daemon/jobs.h \
 	daemon/machines.c \
 	daemon/main.c \
+	daemon/netproc.c daemon/netproc.h \
 	daemon/nets.c \
+	daemon/process.c daemon/process.h \
 	daemon/requests.c \
 	daemon/server.c \
 	daemon/state.c daemon/state.def daemon/state.h \

@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "base/strbuf.h"
 #include "daemon/child.h"
+#include "daemon/process.h"
 #include "daemon/vm.h"
 
 enum { ANSWER_MAX = 4 * 1024 * 1024 };

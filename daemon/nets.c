@@ -1,7 +1,7 @@
 /*
  * nets.c - networks of the daemon, and the host's end of every card and forwarded port. A card of
  * the kinds "user" and "switch" is a SEQPACKET socket pair: one end goes to the worker, the other
- * to the process of the network, through port_open().
+ * to the process of the network (netproc.c). A user network belongs to one card.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
-#include "daemon/vm.h"
+#include "daemon/netproc.h"
 
 struct net {
 	struct list node;
@@ -27,17 +27,9 @@ struct net {
 	uid_t owner;
 };
 
-/* A card that is connected: the end of the pair that is not the worker's. */
-struct port {
-	struct list node;
-	const struct vm *vm;
-	char net[VM_NAME_MAX + 1]; /* empty: the VM's own user network */
-	int fd;
-};
-
 struct nets {
 	struct daemon *d;
-	struct list nets, ports;
+	struct list nets, procs;
 };
 
 /* ---- the list of networks ---- */
@@ -96,7 +88,7 @@ int nets_new(struct daemon *d, struct err *e)
 		return err_nomem(e);
 	n->d = d;
 	list_init(&n->nets);
-	list_init(&n->ports);
+	list_init(&n->procs);
 	d->nets = n;
 	r = state_load(d->state_dir, "nets.json", &nets_file_object, &f, &mem, &json, e);
 	for (size_t i = 0; r == 0 && i < f.nets.n; i++)
@@ -106,32 +98,26 @@ int nets_new(struct daemon *d, struct err *e)
 	return r;
 }
 
-static void port_free(struct port *p)
-{
-	list_remove(&p->node);
-	if (p->fd >= 0)
-		close(p->fd);
-	free(p);
-}
-
 void nets_free(struct nets *n)
 {
 	struct net *net;
-	struct port *p;
 
 	if (!n)
 		return;
-	list_for_each(p, &n->ports, struct port, node) port_free(p);
+	netproc_free_all(&n->procs);
 	list_for_each(net, &n->nets, struct net, node) free(net);
 	free(n);
 }
 
+/* Cards of running VMs in a network. */
 static uint64_t ports_of(struct nets *n, const char *name)
 {
-	struct port *p;
 	uint64_t count = 0;
+	struct vm *vm;
 
-	list_for_each(p, &n->ports, struct port, node) count += !strcmp(p->net, name);
+	list_for_each(vm, &n->d->vms, struct vm,
+		      node) for (size_t i = 0; vm->worker && i < vm->def->nets.n; i++) count +=
+	    vm->def->nets.v[i].kind == NET_SWITCH && !strcmp(vm->def->nets.v[i].name, name);
 	return count;
 }
 
@@ -218,24 +204,13 @@ int method_net_rm(struct rpc_call *c, const struct net_rm_args *a, struct net_rm
 
 /* ---- cards ---- */
 
-/*
- * The one place where a network gets a new port. The process vmd-net of the network serves the
- * socket; while there is none, the daemon keeps it open, and frames stay in it: a cable into a
- * switch that is off. name is NULL for a user network of the VM's own.
- */
-static int port_open(struct nets *n, struct vm *vm, size_t i, const char *name, int fd,
-		     struct err *e)
+static int key_of(const struct vm *vm, size_t i, char *buf, size_t len)
 {
-	struct port *p = calloc(1, sizeof(*p));
+	const struct vm_net *net = &vm->def->nets.v[i];
 
-	(void)i;
-	if (!p)
-		return err_nomem(e);
-	p->vm = vm;
-	p->fd = fd;
-	snprintf(p->net, sizeof(p->net), "%s", name ? name : "");
-	list_append(&n->ports, &p->node);
-	return 0;
+	if (net->kind == NET_SWITCH)
+		return snprintf(buf, len, "switch-%s", net->name);
+	return snprintf(buf, len, "vm-%llu-%zu", (unsigned long long)vm->id, i);
 }
 
 static int open_tap(struct vm *vm, const struct vm_net *net, int *ret, struct err *e)
@@ -258,190 +233,189 @@ static int open_tap(struct vm *vm, const struct vm_net *net, int *ret, struct er
 	return 0;
 }
 
-static int pair_with(struct vm *vm, size_t i, const char *name, int *ret, struct err *e)
+/* A socket pair between the worker and the process of the network. */
+static int connect_card(struct vm *vm, size_t i, netproc_fn *fn, void *arg, int *ret, struct err *e)
 {
+	struct nets *n = vm->d->nets;
+	char key[VM_NAME_MAX + 16];
+	struct netproc *p;
 	int pair[2], r;
 
+	key_of(vm, i, key, sizeof(key));
+	r = netproc_get(vm->d, &n->procs, key, vm->def->nets.v[i].kind, vm->owner, vm->group, &p,
+			e);
+	if (r < 0)
+		return r;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, "cannot make a socket");
-	r = port_open(vm->d->nets, vm, i, name, pair[1], e);
-	if (r < 0) {
+	r = netproc_port(p, pair[1], fn, arg, e);
+	close(pair[1]);
+	if (r < 0)
 		close(pair[0]);
-		close(pair[1]);
-		return r;
-	}
-	*ret = pair[0];
-	return 0;
+	else
+		*ret = pair[0];
+	return r < 0 ? r : 1;
 }
 
-int net_connect(struct vm *vm, size_t i, int *fd, struct err *e)
+int net_connect(struct vm *vm, size_t i, netproc_fn *fn, void *arg, int *fd, struct err *e)
 {
 	const struct vm_net *net = &vm->def->nets.v[i];
 
 	*fd = -1;
 	switch (net->kind) {
 	case NET_NONE: return 0;
-	case NET_USER: return pair_with(vm, i, net->name, fd, e);
-	case NET_SWITCH: return pair_with(vm, i, net->name, fd, e);
+	case NET_USER:
+	case NET_SWITCH: return connect_card(vm, i, fn, arg, fd, e);
 	case NET_TAP: return open_tap(vm, net, fd, e);
 	case net_kind_COUNT: break;
 	}
 	return err_set(e, -EINVAL, "a card of an unknown kind");
 }
 
-void net_disconnect(struct vm *vm)
+static void forget_forwards(struct vm *vm)
 {
-	struct port *p;
-
-	list_for_each(p, &vm->d->nets->ports, struct port, node) if (p->vm == vm) port_free(p);
 	for (size_t i = 0; i < vm->forwards.n; i++)
 		free((char *)vm->forwards.v[i].address);
 	free(take(vm->forwards.v));
 	vm->forwards.n = 0;
 }
 
+/* The processes end by themselves when the worker's end of the last socket closes. */
+void net_disconnect(struct vm *vm)
+{
+	forget_forwards(vm);
+}
+
 /* ---- forwards ---- */
 
-static void fill_address(const struct vm_forward *f, uint16_t port, struct sockaddr_storage *to,
-			 socklen_t *len)
+static void say_forward(struct vm *vm, const struct vm_forward *f, bool active)
 {
-	struct sockaddr_in *v4 = (struct sockaddr_in *)to;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)to;
+	struct event_port_state ev = { .forward = *f, .active = active };
 
-	memset(to, 0, sizeof(*to));
-	if (inet_pton(AF_INET, f->address, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons(port);
-		*len = sizeof(*v4);
-	} else {
-		inet_pton(AF_INET6, f->address, &v6->sin6_addr);
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(port);
-		*len = sizeof(*v6);
-	}
-}
-
-/* Can the port be had? Binding it tells, and says why not; a port of 0 becomes a free one. */
-static int try_port(struct vm_forward *f, uint64_t k, struct err *e)
-{
-	struct sockaddr_storage a;
-	socklen_t len;
-	autoclose int fd = -1;
-	int one = 1, r;
-
-	fill_address(f, (uint16_t)(f->host_port + k), &a, &len);
-	fd = socket(a.ss_family,
-		    (f->proto == FORWARD_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return err_sys(e, "cannot make a socket");
-	/* As the listener will: without it, a connection that has just ended would block the port.
-	 */
-	if (f->proto == FORWARD_TCP)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&a, len) < 0 ||
-	    (f->proto == FORWARD_TCP && listen(fd, 1) < 0)) {
-		r = err_sys(e, "cannot listen on %s port %llu", f->address,
-			    (unsigned long long)(f->host_port + k));
-		return r == -EADDRINUSE ? err_kind(e, "port.in-use")
-		       : r == -EACCES   ? err_kind(e, "port.permission")
-					: r;
-	}
-	if (f->host_port)
-		return 0;
-	if (getsockname(fd, (struct sockaddr *)&a, &len) < 0)
-		return err_sys(e, "cannot find a free port");
-	f->host_port = ntohs(a.ss_family == AF_INET ? ((struct sockaddr_in *)&a)->sin_port
-						    : ((struct sockaddr_in6 *)&a)->sin6_port);
-	f->has_host_port = true;
-	return 0;
-}
-
-static int forward_add(struct vm *vm, const struct vm_forward *from, struct err *e)
-{
-	struct vm_forward f = *from, *v;
-	struct event_port_state ev = { .active = true };
-	int r = 0;
-
-	for (uint64_t k = 0; r == 0 && k < f.count; k++)
-		r = try_port(&f, k, e);
-	if (r < 0)
-		return r;
-	v = reallocarray(vm->forwards.v, vm->forwards.n + 1, sizeof(*v));
-	if (!v)
-		return err_nomem(e);
-	vm->forwards.v = v;
-	f.address = strdup(f.address);
-	if (!f.address)
-		return err_nomem(e);
-	v[vm->forwards.n++] = f;
-	ev.forward = f;
 	event_publish(vm->d, "port.state", vm->def->name, &ev);
-	return 0;
 }
 
 static bool same_forward(const struct vm_forward *a, const struct vm_forward *b)
 {
-	return a->proto == b->proto && a->guest_port == b->guest_port && a->count == b->count &&
-	       (!b->host_port || a->host_port == b->host_port) && !strcmp(a->address, b->address);
+	return a->proto == b->proto && a->host_port == b->host_port &&
+	       a->guest_port == b->guest_port && a->count == b->count &&
+	       !strcmp(a->address, b->address);
 }
 
-static struct vm_forward *forward_find(struct vm *vm, const struct vm_forward *f)
+static bool in_list(const struct vm_forward_list *l, const struct vm_forward *f)
 {
+	for (size_t i = 0; i < l->n; i++)
+		if (same_forward(&l->v[i], f))
+			return true;
+	return false;
+}
+
+/* What the network says is so; tell what is different from before. */
+void net_forwards_are(struct vm *vm, const struct vm_forward_list *now)
+{
+	struct vm_forward *v = calloc(now->n + 1, sizeof(*v));
+	size_t n = 0;
+
+	if (!v)
+		return;
 	for (size_t i = 0; i < vm->forwards.n; i++)
-		if (same_forward(&vm->forwards.v[i], f))
-			return &vm->forwards.v[i];
-	return NULL;
+		if (!in_list(now, &vm->forwards.v[i]))
+			say_forward(vm, &vm->forwards.v[i], false);
+	for (size_t i = 0; i < now->n; i++) {
+		char *address = strdup(now->v[i].address);
+
+		if (!address)
+			break;
+		if (!in_list(&vm->forwards, &now->v[i]))
+			say_forward(vm, &now->v[i], true);
+		v[n] = now->v[i];
+		v[n++].address = address;
+	}
+	forget_forwards(vm);
+	vm->forwards.v = v;
+	vm->forwards.n = n;
 }
 
-int net_forward(struct vm *vm, const struct vm_forward *f, bool on, struct err *e)
+/* Forwards belong to the first user card. */
+static int forward_proc(struct vm *vm, struct netproc **ret, struct err *e)
 {
-	struct vm_forward *have = forward_find(vm, f);
-	struct event_port_state ev = { .active = false };
-	size_t i;
+	char key[VM_NAME_MAX + 16];
 
-	if (on)
-		return have ? 0 : forward_add(vm, f, e);
-	if (!have)
-		return 0;
-	ev.forward = *have;
-	event_publish(vm->d, "port.state", vm->def->name, &ev);
-	i = (size_t)(have - vm->forwards.v);
-	free((char *)have->address);
-	memmove(have, have + 1, (--vm->forwards.n - i) * sizeof(*have));
-	return 0;
+	for (size_t i = 0; i < vm->def->nets.n; i++) {
+		if (vm->def->nets.v[i].kind != NET_USER)
+			continue;
+		key_of(vm, i, key, sizeof(key));
+		*ret = netproc_find(vm->d, &vm->d->nets->procs, key);
+		return *ret ? 0 : rpc_error(e, "failed", "the process of the network has ended");
+	}
+	return rpc_error(e, "vm.definition",
+			 "ports can be forwarded through a card of kind user only");
 }
 
-int net_forwards_begin(struct vm *vm, struct err *e)
+int net_forward(struct vm *vm, enum forward_action action, const struct vm_forward *f,
+		netproc_fn *fn, void *arg, struct err *e)
 {
-	int r = 0;
+	struct netproc *p;
+	int r = forward_proc(vm, &p, e);
 
-	for (size_t i = 0; r == 0 && i < vm->def->forwards.n; i++)
-		r = net_forward(vm, &vm->def->forwards.v[i], true, e);
-	return r;
+	return r < 0 ? r : netproc_forward(p, action, f, fn, arg, e);
+}
+
+static void forwarded(void *arg, const struct vm_forward_list *forwards, const struct err *why)
+{
+	struct rpc_call *c = arg;
+	const struct vm_forward_args *a = rpc_call_args(c);
+	struct vm_forward_reply *r = rpc_call_reply(c);
+	struct vm *vm = vm_by_name(daemon_of(c), a->vm);
+	size_t before = vm ? vm->forwards.n : 0;
+	struct err e;
+
+	if (why) {
+		rpc_call_fail(c, why);
+		return;
+	}
+	if (vm && vm->worker) {
+		net_forwards_are(vm, forwards);
+		r->changed = vm->forwards.n != before;
+		r->forwards = vm->forwards;
+		if (r->changed && vm_save(vm, &e) < 0)
+			log_warning("forwards are not on disk", "VM=%s", vm->def->name, "REASON=%s",
+				    e.msg, NULL);
+	}
+	rpc_call_done(c);
+}
+
+/* Removing needs the port that was taken when the caller asked for any. */
+static void complete(const struct vm *vm, struct vm_forward *f)
+{
+	for (size_t i = 0; !f->host_port && i < vm->forwards.n; i++)
+		if (vm->forwards.v[i].guest_port == f->guest_port &&
+		    vm->forwards.v[i].proto == f->proto)
+			*f = vm->forwards.v[i];
 }
 
 int method_vm_forward(struct rpc_call *c, const struct vm_forward_args *a,
 		      struct vm_forward_reply *r, struct err *e)
 {
+	struct vm_forward f = a->forward;
 	struct vm *vm;
 	bool change = a->action != FORWARD_LIST;
 	int ret = vm_of_call(c, a->vm, change, &vm, e);
 
 	if (ret < 0)
 		return ret;
-	if (change && !a->has_forward)
+	r->forwards = vm->forwards;
+	if (!change)
+		return 0;
+	if (!a->has_forward)
 		return rpc_error(e, "rpc.params", "vm.forward: 'forward' is missing");
-	if (change && !vm->worker)
+	if (!vm->worker)
 		return rpc_error(e, "vm.state", "'%s' is %s; change its definition instead",
 				 vm->def->name, rpc_enum_name(&vm_state_enum, vm->state));
-	if (change) {
-		r->changed = (forward_find(vm, &a->forward) != NULL) != (a->action == FORWARD_ADD);
-		ret = vm_forward_check(&a->forward, e);
-		if (ret == 0)
-			ret = net_forward(vm, &a->forward, a->action == FORWARD_ADD, e);
-		if (ret == 0 && r->changed)
-			ret = vm_save(vm, e);
-	}
-	r->forwards = vm->forwards;
-	return ret;
+	if (a->action == FORWARD_REMOVE)
+		complete(vm, &f);
+	ret = vm_forward_check(&f, e);
+	if (ret == 0)
+		ret = net_forward(vm, a->action, &f, forwarded, c, e);
+	return ret < 0 ? ret : RPC_LATER;
 }

@@ -79,6 +79,11 @@ static inline bool vm_has_process(const struct vm *vm)
 {
 	return vm->worker != NULL;
 }
+/* It runs, or is about to. */
+static inline bool vm_is_busy(const struct vm *vm)
+{
+	return vm->worker || vm->start;
+}
 
 /* ---- vm_start.c ---- */
 struct start_options {
@@ -97,6 +102,8 @@ void vm_start_failed(struct vm *vm, const struct err *why);
 /* The guest ran and ended while its start was under way: the start succeeds. False: it did not run.
  */
 bool vm_start_was_complete(struct vm *vm);
+/* Forget a start without a word: the daemon ends. */
+void vm_start_drop(struct vm *vm);
 /* End a start that is under way; it fails when the process is gone. */
 void vm_start_abort(struct vm *vm, const struct err *why);
 /* Members of an error's data that every failed start has. */
@@ -113,6 +120,8 @@ void vm_give_time(struct vm *vm, time_t until);
 /* The run is over; say how, once. */
 void vm_exit_info(struct vm *vm, const struct worker_exit_event *ev);
 void vm_finish(struct vm *vm);
+/* Remove the VM if vm.rm waits for the end of its run. */
+void vm_remove_if_asked(struct daemon *d, uint64_t id);
 /* A new daemon finds no process of a VM that had one; vm->reason says what is known. */
 void vm_lost_while_away(struct vm *vm);
 
@@ -140,8 +149,8 @@ void vm_release_waiters(struct vm *vm);
 int worker_spawn(struct vm *vm, int log, struct worker **ret, struct err *e);
 /* Connect to a process that an earlier daemon started. -ECONNREFUSED, -ENOENT: there is none. */
 int worker_adopt(struct vm *vm, struct worker **ret, struct err *e);
-/* After worker.hello has told the pid: watch the process. */
-int worker_watch(struct worker *w, pid_t pid, struct err *e);
+/* worker.hello has told the pid: watch that process. */
+int worker_greeted(struct worker *w, pid_t pid, struct err *e);
 void worker_kill(struct worker *w);
 void worker_free(struct worker *w);             /* does not kill */
 void worker_end(struct worker *w);              /* kill at once, and free */
@@ -149,11 +158,6 @@ void worker_clean_up(struct vm *vm);            /* its socket and directory */
 struct rpc_peer *worker_peer(struct worker *w); /* NULL: the connection is lost */
 pid_t worker_pid(const struct worker *w);
 uint64_t worker_pid_start(const struct worker *w);
-/* Start time of a process in clock ticks since boot (proc(5), stat, field 22); 0: there is none. */
-uint64_t process_start_time(pid_t pid);
-/* Path of a helper program ("vmd-vm"): VMD_LIBEXEC, beside the daemon, the build tree, libexec. */
-int find_program(const char *name, char *buf, size_t len, struct err *e);
-
 /* ---- adopt.c ---- */
 void vms_adopt(struct daemon *d);
 
@@ -164,6 +168,17 @@ void vms_adopt(struct daemon *d);
  */
 int vm_open_files(struct vm *vm, struct worker_fd *fds, size_t max, size_t *n, struct arena *mem,
 		  json_object *data, struct err *e);
+
+/* ---- chain.c ---- */
+struct chain;
+typedef void chain_fn(void *arg, const struct err *e);
+/*
+ * Look into the images of fds[0..*n) for files they name, in a child with the owner's rights; these
+ * are appended. Strings are in mem. fn is called later, once, unless the chain is freed.
+ */
+int chain_resolve(struct vm *vm, struct worker_fd *fds, size_t max, size_t *n, struct arena *mem,
+		  chain_fn *fn, void *arg, struct chain **ret, struct err *e);
+void chain_free(struct chain *c);
 /* open(2) with the rights of a user. */
 int unlink_as(uid_t uid, gid_t gid, const char *path);
 int open_as(uid_t uid, gid_t gid, int dir, const char *path, int flags, mode_t mode);
@@ -175,13 +190,18 @@ void vm_tail_strings(struct vm *vm, struct arena *mem, unsigned lines, struct rp
 int vm_rotate_console(struct vm *vm, int *fd, struct err *e);
 
 /* ---- nets.c ---- */
-/* The host's end of card number i: *fd is the caller's. */
-int net_connect(struct vm *vm, size_t i, int *fd, struct err *e);
-/* The run is over: let go of what net_connect() and net_forward() hold for the VM. */
+typedef void net_fn(void *arg, const struct vm_forward_list *forwards, const struct err *e);
+/*
+ * The host's end of card number i: *fd is the caller's, -1 for a card without a cable. 1: fn will
+ * be called when the network has taken it; 0: there is nothing to wait for.
+ */
+int net_connect(struct vm *vm, size_t i, net_fn *fn, void *arg, int *fd, struct err *e);
+/* The run is over: forget what was forwarded. */
 void net_disconnect(struct vm *vm);
-/* Add or remove a forward of a running VM. */
-int net_forward(struct vm *vm, const struct vm_forward *f, bool add, struct err *e);
-/* Start those of the definition. */
-int net_forwards_begin(struct vm *vm, struct err *e);
+/* Add or remove a forward of a VM whose cards are connected; fn gets the list. */
+int net_forward(struct vm *vm, enum forward_action action, const struct vm_forward *f, net_fn *fn,
+		void *arg, struct err *e);
+/* The list as its network says it. */
+void net_forwards_are(struct vm *vm, const struct vm_forward_list *now);
 
 #endif

@@ -304,6 +304,18 @@ static struct vm *vm_by_id(struct daemon *d, uint64_t id)
 	return NULL;
 }
 
+/* By id: a failed start may have removed it already. */
+void vm_remove_if_asked(struct daemon *d, uint64_t id)
+{
+	struct vm *vm = vm_by_id(d, id);
+
+	if (!vm || !vm->removing)
+		return;
+	if (vm->remove_disks)
+		vm_delete_disks(vm);
+	vm_remove(vm);
+}
+
 void vm_worker_gone(struct vm *vm, bool known, int code, int status)
 {
 	struct daemon *d = vm->d;
@@ -331,13 +343,7 @@ void vm_worker_gone(struct vm *vm, bool known, int code, int status)
 	} else {
 		vm_finish(vm);
 	}
-	/* A failed start may have removed it already. */
-	vm = vm_by_id(d, id);
-	if (!vm || !vm->removing)
-		return;
-	if (vm->remove_disks)
-		vm_delete_disks(vm);
-	vm_remove(vm);
+	vm_remove_if_asked(d, id);
 }
 
 /* Found by a new daemon: the process is not there any more. */

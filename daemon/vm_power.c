@@ -232,7 +232,7 @@ int method_vm_kill(struct rpc_call *c, const struct vm_kill_args *a, struct vm_k
 	if (ret < 0)
 		return ret;
 	r->state = vm->state;
-	if (!vm->worker)
+	if (!vm_is_busy(vm))
 		return 0;
 	vm_end(vm);
 	return vm_wait_for(vm, c, &off, -1, e);
@@ -310,7 +310,7 @@ int method_vm_stop(struct rpc_call *c, const struct vm_stop_args *a, struct vm_s
 	if (ret < 0)
 		return ret;
 	r->state = vm->state;
-	if (!vm->worker)
+	if (!vm_is_busy(vm))
 		return 0;
 	/* Nothing runs in it yet that could be asked. */
 	if (vm->start || (a->force && a->has_timeout && a->timeout == 0)) {

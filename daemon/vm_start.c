@@ -16,6 +16,9 @@
 /* Long enough for a worker that must wait for the host; one that hangs is ended. */
 static const int64_t SETUP_NS = INT64_C(60) * 1000000000;
 
+/* What the timer starts or watches over. */
+enum step { STEP_CHAIN, STEP_NETS, STEP_WORKER };
+
 struct start {
 	struct vm *vm;
 	start_done_fn *fn;
@@ -26,6 +29,9 @@ struct start {
 	size_t n_fds;
 	struct arena mem;
 	struct loop_watch *timer;
+	enum step step;
+	struct chain *chain;
+	unsigned nets_waiting; /* answers of networks */
 	bool aborted;
 	struct err why;
 };
@@ -40,6 +46,8 @@ static void close_files(struct start *s)
 static void start_free(struct start *s)
 {
 	close_files(s);
+	if (s->chain)
+		chain_free(s->chain);
 	if (s->console >= 0)
 		close(s->console);
 	loop_watch_free(s->timer);
@@ -107,29 +115,13 @@ static int add_logs(struct start *s, struct err *e)
 	return add_fd(s, WORKER_FD_EXIT_RECORD, 0, fd, e);
 }
 
-static int add_nets(struct start *s, struct err *e)
-{
-	int fd, r = 0;
-
-	for (size_t i = 0; r == 0 && i < s->vm->def->nets.n; i++) {
-		r = net_connect(s->vm, i, &fd, e);
-		if (r == 0 && fd >= 0)
-			r = add_fd(s, WORKER_FD_NET, i, fd, e);
-	}
-	return r < 0 ? r : net_forwards_begin(s->vm, e);
-}
-
 static int gather(struct start *s, json_object *data, struct err *e)
 {
 	int r = vm_open_files(s->vm, s->fds, CONN_FDS, &s->n_fds, &s->mem, data, e);
 
 	if (r == 0)
 		r = add_kvm(s, e);
-	if (r == 0)
-		r = add_logs(s, e);
-	if (r == 0)
-		r = add_nets(s, e);
-	return r;
+	return r < 0 ? r : add_logs(s, e);
 }
 
 /* ---- the end of a start ---- */
@@ -216,15 +208,6 @@ void vm_start_failed(struct vm *vm, const struct err *why)
 	finished(s, &e);
 }
 
-static void on_timeout(void *arg)
-{
-	struct start *s = arg;
-	struct err e;
-
-	rpc_error(&e, "start.timeout", "its process has not set up the machine within a minute");
-	vm_start_abort(s->vm, &e);
-}
-
 /* ---- the calls, in order ---- */
 
 static void answered_run(void *arg, struct rpc_answer *a)
@@ -307,13 +290,26 @@ static void answered_setup(void *arg, struct rpc_answer *a)
 	send_or_abort(s, "worker.console_attach", &attach, answered_console);
 }
 
+static int greeted(struct start *s, json_object *result, struct err *e)
+{
+	const struct rpc_method *m = rpc_method_find(&worker_table, "worker.hello");
+	struct rpc_input in = { .mem = &s->mem, .what = m->name, .lenient = true };
+	struct worker_hello_reply r;
+	int ret = rpc_parse(&m->reply, result, &r, &in, e);
+
+	if (ret == 0)
+		ret = worker_greeted(s->vm->worker, (pid_t)r.pid, e);
+	return ret < 0 ? ret : vm_save(s->vm, e); /* with its pid */
+}
+
 static void answered_hello(void *arg, struct rpc_answer *a)
 {
 	struct start *s = arg;
 	struct worker_setup_args setup = { .definition = *s->vm->def, .has_definition = true };
+	struct err e;
 
-	if (a->e) {
-		vm_start_abort(s->vm, a->e);
+	if (a->e || greeted(s, a->result, &e) < 0) {
+		vm_start_abort(s->vm, a->e ? a->e : &e);
 		return;
 	}
 	setup.fds.v = s->fds;
@@ -322,7 +318,7 @@ static void answered_hello(void *arg, struct rpc_answer *a)
 	send_or_abort(s, "worker.setup", &setup, answered_setup);
 }
 
-/* ---- the beginning ---- */
+/* ---- the process ---- */
 
 static int new_token(struct vm *vm, struct err *e)
 {
@@ -346,11 +342,10 @@ static int spawn(struct start *s, struct err *e)
 
 	if (log < 0)
 		return err_sys(e, "cannot create the worker's log");
-	r = loop_timer(vm->d->loop, on_timeout, s, &s->timer, e);
-	if (r == 0)
-		r = worker_spawn(vm, log, &vm->worker, e);
+	r = worker_spawn(vm, log, &vm->worker, e);
 	if (r < 0)
 		return r;
+	s->step = STEP_WORKER;
 	loop_timer_set(s->timer, SETUP_NS);
 	r = vm_save(vm, e); /* with its pid */
 	if (r == 0)
@@ -362,6 +357,133 @@ static int spawn(struct start *s, struct err *e)
 	}
 	return r;
 }
+
+/* ---- the steps before there is a process ---- */
+
+static void fail_early(struct start *s, const struct err *why)
+{
+	struct vm *vm = s->vm;
+	struct daemon *d = vm->d;
+	uint64_t id = vm->id;
+	struct err e = *why;
+
+	err_in(&e, "cannot start '%s'", vm->def->name);
+	forget_run(vm);
+	vm_set_state(vm, VM_STOPPED, e.msg);
+	finished(s, &e);
+	vm_remove_if_asked(d, id);
+}
+
+/* Did somebody end the VM meanwhile? Then the start has failed, and s is gone. */
+static bool was_ended(struct start *s)
+{
+	struct err e;
+
+	if (!s->vm->kill_asked)
+		return false;
+	rpc_error(&e, "start.failed", "it was killed while it started");
+	fail_early(s, &e);
+	return true;
+}
+
+static void start_worker(struct start *s)
+{
+	struct err e;
+
+	if (!was_ended(s) && spawn(s, &e) < 0)
+		fail_early(s, &e);
+}
+
+static void nets_answered(void *arg, const struct vm_forward_list *forwards, const struct err *e)
+{
+	struct start *s = arg;
+
+	s->nets_waiting--;
+	if (e && !s->aborted) {
+		s->aborted = true;
+		s->why = *e;
+	}
+	if (forwards)
+		net_forwards_are(s->vm, forwards);
+	if (s->nets_waiting)
+		return;
+	if (s->aborted)
+		fail_early(s, &s->why);
+	else
+		start_worker(s);
+}
+
+static int connect_nets(struct start *s, struct err *e)
+{
+	const struct vm_def *def = s->vm->def;
+	int fd, r = 0;
+
+	for (size_t i = 0; r >= 0 && i < def->nets.n; i++) {
+		r = net_connect(s->vm, i, nets_answered, s, &fd, e);
+		s->nets_waiting += r > 0;
+		if (r >= 0 && fd >= 0)
+			r = add_fd(s, WORKER_FD_NET, i, fd, e);
+	}
+	for (size_t i = 0; r >= 0 && i < def->forwards.n; i++) {
+		r = net_forward(s->vm, FORWARD_ADD, &def->forwards.v[i], nets_answered, s, e);
+		s->nets_waiting += r >= 0;
+	}
+	return r;
+}
+
+/* What fails here fails when the answers that are under way have come. */
+static void start_nets(struct start *s)
+{
+	struct err e;
+
+	if (was_ended(s))
+		return;
+	s->step = STEP_NETS;
+	s->nets_waiting = 1;
+	nets_answered(s, NULL, connect_nets(s, &e) < 0 ? &e : NULL);
+}
+
+static void chain_known(void *arg, const struct err *e)
+{
+	struct start *s = arg;
+
+	chain_free(take(s->chain));
+	if (e)
+		fail_early(s, e);
+	else
+		start_nets(s);
+}
+
+static void start_chain(struct start *s)
+{
+	struct err e;
+
+	if (!s->vm->def->disks.n && !s->vm->def->cdroms.n)
+		start_nets(s);
+	else if (chain_resolve(s->vm, s->fds, CONN_FDS, &s->n_fds, &s->mem, chain_known, s,
+			       &s->chain, &e) < 0)
+		fail_early(s, &e);
+}
+
+static void on_timer(void *arg)
+{
+	struct start *s = arg;
+	struct err e;
+
+	if (s->step == STEP_CHAIN) {
+		start_chain(s);
+		return;
+	}
+	rpc_error(&e, "start.timeout", "its process has not set up the machine within a minute");
+	vm_start_abort(s->vm, &e);
+}
+
+void vm_start_drop(struct vm *vm)
+{
+	start_free(take(vm->start));
+}
+
+/* ---- the beginning ---- */
 
 static struct start *start_new(struct vm *vm, const struct start_options *o, start_done_fn *fn,
 			       void *arg)
@@ -399,9 +521,11 @@ int vm_start_begin(struct vm *vm, const struct start_options *o, start_done_fn *
 		r = gather(s, data, e);
 	}
 	if (r == 0)
-		r = spawn(s, e);
-	if (r == 0)
+		r = loop_timer(vm->d->loop, on_timer, s, &s->timer, e);
+	if (r == 0) {
+		loop_timer_set(s->timer, 0);
 		return 0;
+	}
 	err_in(e, "cannot start '%s'", vm->def->name);
 	if (data)
 		vm_error_data(vm, data, PHASE_DISKS);

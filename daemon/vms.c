@@ -25,6 +25,8 @@ enum { DEFINITION_MAX = 1024 * 1024 };
 void vm_free(struct vm *vm)
 {
 	list_remove(&vm->node);
+	if (vm->start)
+		vm_start_drop(vm);
 	if (vm->worker)
 		worker_free(vm->worker);
 	loop_watch_free(vm->kill_timer);
@@ -549,12 +551,12 @@ int method_vm_rm(struct rpc_call *c, const struct vm_rm_args *a, struct vm_rm_re
 		return ret;
 	if (vm->def->protect)
 		return rpc_error(e, "vm.protected", "the VM '%s' is protected", vm->def->name);
-	if (vm->worker && !a->force) {
+	if (vm_is_busy(vm) && !a->force) {
 		rpc_error(e, "vm.state", "the VM '%s' is %s", vm->def->name,
 			  rpc_enum_name(&vm_state_enum, vm->state));
 		return err_hint(e, "stop it first, or use --force");
 	}
-	if (vm->worker) {
+	if (vm_is_busy(vm)) {
 		vm->removing = true;
 		vm->remove_disks = a->disks;
 		vm_end(vm);

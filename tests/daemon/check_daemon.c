@@ -379,7 +379,7 @@ START_TEST(a_disk_or_a_port_in_use_is_refused_and_its_holder_named)
 {
 	struct fixture f;
 	char params[PATH_MAX * 2];
-	int fd;
+	int fd, port;
 
 	setup(&f);
 	fd = open(in_dir(&f, "d"), O_CREAT | O_WRONLY, 0600);
@@ -396,7 +396,32 @@ START_TEST(a_disk_or_a_port_in_use_is_refused_and_its_holder_named)
 	ck_assert_ptr_nonnull(strstr(f.e.msg, "'one'"));
 	just(&f, "vm.run",
 	     "{\"definition\":{\"name\":\"p\",\"nets\":[{}],\"forwards\":[{\"guest_port\":80}]}}");
-	ck_assert_int_gt(atoi(get(&f, "vm.forward", "{\"vm\":\"p\"}", "forwards.0.host_port")), 0);
+	port = atoi(get(&f, "vm.forward", "{\"vm\":\"p\"}", "forwards.0.host_port"));
+	ck_assert_int_gt(port, 0);
+	snprintf(params, sizeof(params),
+		 "{\"definition\":{\"name\":\"q\",\"nets\":[{}],\"forwards\":[{\"guest_port\":80,"
+		 "\"host_port\":%d}]}}",
+		 port);
+	fails(&f, "vm.run", params, "port.in-use");
+	just(&f, "vm.forward",
+	     "{\"vm\":\"p\",\"action\":\"add\",\"forward\":{\"guest_port\":22,\"proto\":\"udp\"}}");
+	ck_assert_str_ne(get(&f, "vm.forward", "{\"vm\":\"p\"}", "forwards.1.guest_port"),
+			 "(none)");
+	restart(&f);
+	ck_assert_str_eq(get(&f, "vm.forward",
+			     "{\"vm\":\"p\",\"action\":\"rm\",\"forward\":{\"guest_port\":22,"
+			     "\"proto\":\"udp\"}}",
+			     "changed"),
+			 "true");
+	ck_assert_str_eq(get(&f, "vm.forward", "{\"vm\":\"p\"}", "forwards.1.guest_port"),
+			 "(none)");
+	just(&f, "vm.kill", "{\"vm\":\"p\"}");
+	just(&f, "vm.kill", "{\"vm\":\"one\"}");
+	for (int i = 0; i < 3000 && entries(&f, "run"); i++) {
+		loop_once(f.loop, false);
+		usleep(10000);
+	}
+	ck_assert_uint_eq(entries(&f, "run"), 0);
 	teardown(&f);
 }
 END_TEST

@@ -164,6 +164,8 @@ static int worker_setup(struct rpc_call *c, const struct worker_setup_args *a,
 			  : a->fds.v[i].role == WORKER_FD_EXIT_RECORD ? &f->exit_record
 								      : NULL;
 
+		if (a->fds.v[i].role == WORKER_FD_NET) /* a card that is never read */
+			rpc_call_take_fd(c, a->fds.v[i].fd);
 		if (to)
 			*to = rpc_call_take_fd(c, a->fds.v[i].fd);
 	}
@@ -363,7 +365,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	for (int i = 1; i < argc; i++)
-		if (sscanf(argv[i], "--control-fd=%d", &fd) != 1)
+		if (argv[i][0] == '-')
+			sscanf(argv[i], "--control-fd=%d", &fd);
+		else
 			snprintf(f.name, sizeof(f.name), "%s", argv[i]);
 	if (loop_new(&f.loop, &e) < 0 ||
 	    loop_fd(f.loop, fd, LOOP_READ, on_connection, &f, &f.listen, &e) < 0 ||
