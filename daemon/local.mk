@@ -18,6 +18,7 @@ daemon_vmd_SOURCES = \
 	daemon/nets.c \
 	daemon/process.c daemon/process.h \
 	daemon/requests.c \
+	daemon/scope.c \
 	daemon/server.c \
 	daemon/state.c daemon/state.def daemon/state.h \
 	daemon/vm.h \

@@ -1,5 +1,6 @@
 #include "daemon/netproc.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -222,6 +223,18 @@ struct netproc *netproc_find(struct daemon *d, struct list *all, const char *key
 	clean_up(p);
 	free_netproc(p);
 	return NULL;
+}
+
+void netproc_find_all(struct daemon *d, struct list *all)
+{
+	DIR *dir = opendir(d->runtime_path);
+	struct dirent *de;
+
+	while (dir && (de = readdir(dir)))
+		if (!strncmp(de->d_name, "net-", 4) && de->d_name[4])
+			netproc_find(d, all, de->d_name + 4);
+	if (dir)
+		closedir(dir);
 }
 
 int netproc_get(struct daemon *d, struct list *all, const char *key, enum net_kind kind, uid_t uid,

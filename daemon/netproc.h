@@ -24,6 +24,9 @@ int netproc_get(struct daemon *d, struct list *all, const char *key, enum net_ki
 /* The process that an earlier daemon started, if it is there; else NULL. */
 struct netproc *netproc_find(struct daemon *d, struct list *all, const char *key);
 
+/* Find those that an earlier daemon started, and clean up after those that have ended. */
+void netproc_find_all(struct daemon *d, struct list *all);
+
 /* Connect a card. The descriptor is duplicated. */
 int netproc_port(struct netproc *p, int fd, netproc_fn *fn, void *arg, struct err *e);
 int netproc_forward(struct netproc *p, enum forward_action action, const struct vm_forward *f,

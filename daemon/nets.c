@@ -95,6 +95,8 @@ int nets_new(struct daemon *d, struct err *e)
 		if (!add(n, f.nets.v[i].name, f.nets.v[i].kind, (uid_t)f.nets.v[i].owner))
 			r = err_nomem(e);
 	json_object_put(json);
+	if (r == 0)
+		netproc_find_all(d, &n->procs);
 	return r;
 }
 

@@ -53,6 +53,7 @@ struct vm {
 	struct vm_forward_list forwards; /* in force; addresses are owned */
 	struct list waiters;
 	struct loop_watch *kill_timer, *linger;
+	struct scope *scope; /* being asked for; else NULL */
 };
 
 /* ---- vm_apply.c ---- */
@@ -158,6 +159,11 @@ void worker_clean_up(struct vm *vm);            /* its socket and directory */
 struct rpc_peer *worker_peer(struct worker *w); /* NULL: the connection is lost */
 pid_t worker_pid(const struct worker *w);
 uint64_t worker_pid_start(const struct worker *w);
+/* ---- scope.c ---- */
+struct scope;
+void scope_begin(struct vm *vm); /* best effort, nobody waits for it */
+void scope_free(struct scope *s);
+
 /* ---- adopt.c ---- */
 void vms_adopt(struct daemon *d);
 

@@ -299,7 +299,10 @@ static int greeted(struct start *s, json_object *result, struct err *e)
 
 	if (ret == 0)
 		ret = worker_greeted(s->vm->worker, (pid_t)r.pid, e);
-	return ret < 0 ? ret : vm_save(s->vm, e); /* with its pid */
+	if (ret < 0)
+		return ret;
+	scope_begin(s->vm);
+	return vm_save(s->vm, e); /* with its pid */
 }
 
 static void answered_hello(void *arg, struct rpc_answer *a)

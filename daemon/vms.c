@@ -27,6 +27,8 @@ void vm_free(struct vm *vm)
 	list_remove(&vm->node);
 	if (vm->start)
 		vm_start_drop(vm);
+	if (vm->scope)
+		scope_free(vm->scope);
 	if (vm->worker)
 		worker_free(vm->worker);
 	loop_watch_free(vm->kill_timer);

@@ -50,30 +50,38 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-static bool is_finite(json_object *v)
+/* What the tokener lets pass: numbers that are none, and one level too many when it is empty. */
+static int check_value(json_object *v, unsigned depth, struct err *e)
 {
-	if (json_object_is_type(v, json_type_double))
-		return isfinite(json_object_get_double(v));
+	int r = 0;
+
+	if (json_object_is_type(v, json_type_double) && !isfinite(json_object_get_double(v)))
+		return rpc_error(e, "rpc.parse", "NaN and Infinity are not JSON");
+	if (!json_object_is_type(v, json_type_array) && !json_object_is_type(v, json_type_object))
+		return 0;
+	if (depth == FRAMING_DEPTH)
+		return rpc_error(e, "rpc.parse", "values are nested more than %d deep",
+				 FRAMING_DEPTH);
 	if (json_object_is_type(v, json_type_array)) {
-		for (size_t i = 0, n = json_object_array_length(v); i < n; i++)
-			if (!is_finite(json_object_array_get_idx(v, i)))
-				return false;
-	} else if (json_object_is_type(v, json_type_object)) {
+		for (size_t i = 0, n = json_object_array_length(v); r == 0 && i < n; i++)
+			r = check_value(json_object_array_get_idx(v, i), depth + 1, e);
+	} else {
 		json_object_object_foreach(v, key, val)
 		{
 			(void)key;
-			if (!is_finite(val))
-				return false;
+			r = r ? r : check_value(val, depth + 1, e);
 		}
 	}
-	return true;
+	return r;
 }
 
 static int finish(json_object *v, json_object **ret, struct err *e)
 {
-	if (!is_finite(v)) {
+	int r = check_value(v, 0, e);
+
+	if (r < 0) {
 		json_object_put(v);
-		return rpc_error(e, "rpc.parse", "NaN and Infinity are not JSON");
+		return r;
 	}
 	*ret = v;
 	return 1;
@@ -216,8 +224,13 @@ static int take_header(struct framing *f, const char *data, size_t len, size_t *
 static int end_body(struct framing *f, json_object **ret, struct err *e)
 {
 	f->in_body = false;
-	if (!f->have_value)
-		return parse_failed(f, e);
+	/* A number or a word ends with what follows it: here that is the end. */
+	if (!f->have_value) {
+		f->body = json_tokener_parse_ex(f->tok, " ", 1);
+		if (json_tokener_get_error(f->tok) != json_tokener_success)
+			return parse_failed(f, e);
+		json_tokener_reset(f->tok);
+	}
 	return finish(take(f->body), ret, e);
 }
 

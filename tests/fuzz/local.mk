@@ -37,6 +37,14 @@ tests_fuzz_fuzz_qcow2_SOURCES = tests/fuzz/fuzz_qcow2.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_qcow2_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_qcow2_LDADD = storage/libstorage.la base/libbase.la
 
+FUZZ_TARGETS += tests/fuzz/fuzz_framing tests/fuzz/fuzz_vmdef
+tests_fuzz_fuzz_framing_SOURCES = tests/fuzz/fuzz_framing.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_framing_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_framing_LDADD = protocol/libprotocol.la base/libbase.la
+tests_fuzz_fuzz_vmdef_SOURCES = tests/fuzz/fuzz_vmdef.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_vmdef_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_vmdef_LDADD = protocol/libprotocol.la base/libbase.la
+
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-targets: $(BUILT_SOURCES)
 	$(MAKE) $(FUZZ_TARGETS)
