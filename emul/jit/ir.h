@@ -225,6 +225,8 @@ struct strbuf;
 bool ir_valid(const struct ir *ir, const char **why);
 void ir_print(const struct ir *ir, struct strbuf *out);
 
+/* Short branches become selections; ir_optimise() begins with it. */
+void ir_select_branches(struct ir *ir);
 /* Fold, merge, forward state, drop what is dead. In place; the meaning is the same. */
 void ir_optimise(struct ir *ir, uint32_t state_size);
 

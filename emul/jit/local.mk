@@ -7,7 +7,7 @@ emul_jit_libjit_la_SOURCES = \
 	emul/jit/interp.c emul/jit/interp.h emul/jit/interp_plan.c emul/jit/interp_run.c \
 	emul/jit/interp_slow.c \
 	emul/jit/ir.c emul/jit/ir.h emul/jit/ir_ops.def emul/jit/ir_eval.h emul/jit/ir_info.h \
-	emul/jit/ir_print.c emul/jit/ir_valid.c emul/jit/opt.c \
+	emul/jit/ir_print.c emul/jit/ir_valid.c emul/jit/opt.c emul/jit/opt_if.c \
 	emul/jit/run.c emul/jit/softmmu.c emul/jit/translate.c emul/jit/unit.c \
 	emul/jit/softfp.c emul/jit/softfp.h emul/jit/softfp_arith.c emul/jit/softfp_compare.c \
 	emul/jit/softfp_convert.c emul/jit/softfp_div.c emul/jit/softfp_nan.c emul/jit/softfp_parts.h \

@@ -413,6 +413,7 @@ void ir_optimise(struct ir *ir, uint32_t state_size)
 	uint32_t *uses, n = ir->n, labels = ir->n_labels;
 
 	(void)state_size;
+	ir_select_branches(ir);
 	/* Without memory the unit stays as it is, which is right too. */
 	if (ir->failed || !o || !mem || !reached || !start(o, ir))
 		return;

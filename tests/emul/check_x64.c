@@ -254,6 +254,17 @@ START_TEST(random_units_come_to_the_state_the_ir_says)
 }
 END_TEST
 
+START_TEST(random_units_mean_the_same_when_optimised)
+{
+	struct rig r;
+
+	rig_init(&r);
+	r.optimise = true;
+	random_units(&r, 2000000, env_number("VMD_X64_UNITS", 6000));
+	rig_free(&r);
+}
+END_TEST
+
 START_TEST(random_units_work_on_a_host_without_extensions)
 {
 	struct rig r;
@@ -418,6 +429,7 @@ static void cases(TCase *t)
 	tcase_add_test(t, every_operation_works_on_a_host_without_extensions);
 	tcase_add_test(t, nans_are_handed_on_where_the_guest_has_no_default_one);
 	tcase_add_test(t, random_units_come_to_the_state_the_ir_says);
+	tcase_add_test(t, random_units_mean_the_same_when_optimised);
 	tcase_add_test(t, random_units_work_on_a_host_without_extensions);
 	tcase_add_test(t, an_exit_leaves_until_it_is_linked_and_again_after);
 	tcase_add_test(t, an_exit_finds_its_target_in_the_jump_cache);

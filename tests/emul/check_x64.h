@@ -75,6 +75,7 @@ struct rig {
 	struct jit_backend *backend;
 	struct jit_unit *unit;
 	struct world *code, *model, *start;
+	bool optimise; /* compile what the optimiser makes of a unit */
 };
 void rig_init(struct rig *r);
 void rig_free(struct rig *r);

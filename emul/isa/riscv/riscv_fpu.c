@@ -69,6 +69,26 @@ void riscv_write_fflags(void *state, unsigned flags)
 	s->fflags = flags & 31;
 }
 
+static uint64_t read_fflags(void *state)
+{
+	return riscv_read_fflags(state);
+}
+
+static uint64_t write_fflags(void *state, uint64_t flags)
+{
+	riscv_write_fflags(state, (unsigned)flags);
+	return 0;
+}
+
+/* fflags itself is no state that units keep: only helpers access it. */
+const struct ir_helper riscv_read_fflags_helper = { .name = "read_fflags",
+						    .fn = (ir_helper_fn *)read_fflags,
+						    .result = IR_I64,
+						    .flags = IR_H_FPENV };
+const struct ir_helper riscv_write_fflags_helper = {
+	.name = "write_fflags", .fn = (ir_helper_fn *)write_fflags, .n_args = 1, .flags = IR_H_FPENV
+};
+
 /* Rounding to nearest with ties away, and the reserved values, are the translator's to see. */
 void riscv_write_frm(void *state, unsigned frm)
 {

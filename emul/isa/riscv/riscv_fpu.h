@@ -10,6 +10,9 @@
 /* fclass: pure, of the bits of an f32 or f64. */
 extern const struct ir_helper riscv_fclass_s, riscv_fclass_d;
 
+/* The same from translated code: read gives an i64, write takes one. */
+extern const struct ir_helper riscv_read_fflags_helper, riscv_write_fflags_helper;
+
 /* The translator's sticky flags as those of fflags. */
 unsigned riscv_fflags_of(unsigned jit_flags);
 /* fflags with what the translator holds taken in. */

@@ -7,6 +7,7 @@
 #include <sched.h>
 
 #include "emul/isa/riscv/riscv_csr.h"
+#include "emul/isa/riscv/riscv_fpu.h"
 #include "emul/isa/riscv/riscv_sbi.h"
 #include "emul/isa/riscv/riscv_tr.h"
 
@@ -400,6 +401,22 @@ static bool csr_sstatus(struct riscv_ctx *c, enum csr_op op, unsigned rd, ir_val
 	return true;
 }
 
+/*
+ * fflags, which compilers read and write around quiet comparisons: nothing else of the hart changes
+ * when FS is dirty already. Flags of the translator are taken in by the helpers (riscv_fpu.c).
+ */
+static bool csr_fflags(struct riscv_ctx *c, enum csr_op op, unsigned rd, ir_val v, bool write)
+{
+	bool look = rd || (write && op != CSR_WRITE);
+	ir_val old = look ? ir_call(c->ir, &riscv_read_fflags_helper, NULL, 0) : ir_i64(c->ir, 0);
+	ir_val next = write ? changed(c, op, old, v, 31) : old;
+
+	if (write)
+		ir_call(c->ir, &riscv_write_fflags_helper, &next, 1);
+	set_from64(c, rd, old);
+	return true;
+}
+
 /* v: the operand, 64 bits; writes: it is not x0 or an immediate of 0. */
 static bool csr(struct riscv_ctx *c, enum csr_op op, unsigned rd, unsigned num, ir_val v,
 		bool writes)
@@ -414,6 +431,8 @@ static bool csr(struct riscv_ctx *c, enum csr_op op, unsigned rd, unsigned num, 
 		return csr_plain(c, row, op, rd, v, write);
 	if (num == 0x100)
 		return csr_sstatus(c, op, rd, v, write);
+	if (num == 1 && c->fs == MODE_FS_DIRTY)
+		return csr_fflags(c, op, rd, v, write);
 	set_from64(c, rd, ir_call(c->ir, &riscv_csr_helper, args, 2));
 	if (write)
 		jit_fresh(c->t);
