@@ -145,7 +145,8 @@ struct jit_backend_class {
 
 	/*
 	 * State and pc, exact, of the guest instruction that called the slow path from ra in u's
-	 * code (an address in its executable mapping). u is NULL: ra is in no unit.
+	 * code (an address in its executable mapping). u is NULL: ra is in no unit, and what a
+	 * helper that raises needs is in memory already; the code is left without its way out.
 	 */
 	void (*restore)(struct jit_backend *b, struct jit_cpu *cpu, const struct jit_unit *u,
 			uintptr_t ra);

@@ -29,7 +29,7 @@ struct jit_tlb {
 	uint64_t addend;
 	uint64_t spare; /* makes it 32 bytes; softmmu.c keeps the physical page in it */
 };
-#define JIT_TLB_NEVER UINT64_C(1) /* no page-aligned address */
+#define JIT_TLB_NEVER UINT64_C(0x800) /* neither a page nor low bits of an access in one */
 
 /* Bits of the pending word. Generated code only asks whether it is zero. */
 enum {

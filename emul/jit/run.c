@@ -256,8 +256,7 @@ void jit_fault_now(struct jit_vcpu *v, uintptr_t ra, const struct jit_fault *fau
 {
 	struct jit_backend *be = v->engine->backend;
 
-	if (ra)
-		be->class->restore(be, v->cpu, jit_cache_find(&v->engine->cache, ra), ra);
+	be->class->restore(be, v->cpu, ra ? jit_cache_find(&v->engine->cache, ra) : NULL, ra);
 	v->engine->isa->raise(jit_state(v), fault);
 	_longjmp(v->top, 1);
 }

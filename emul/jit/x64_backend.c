@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xmmintrin.h>
 
 #include "base/bytes.h"
 #include "base/own.h"
@@ -182,16 +183,29 @@ static const struct x64_side_entry *find(const struct x64_side *s, uint32_t at)
 	return NULL;
 }
 
+/* Out of the code without its own way out: MXCSR is changed as there. The frame, while it lasts. */
+static const struct x64_frame *left(struct jit_cpu *cpu)
+{
+	const struct x64_frame *f = (void *)(uintptr_t)cpu->scratch[0];
+
+	cpu->scratch[0] = 0;
+	if (f) {
+		cpu->guest_mxcsr = _mm_getcsr();
+		_mm_setcsr(cpu->host_mxcsr);
+	}
+	return f;
+}
+
 static void restore(struct jit_backend *b, struct jit_cpu *cpu, const struct jit_unit *u,
 		    uintptr_t ra)
 {
-	const struct x64_frame *f = (void *)(uintptr_t)cpu->scratch[0];
+	const struct x64_frame *f = left(cpu);
 	const struct x64_side_entry *e;
 	const struct x64_side *s;
 	char *state = jit_state_of(cpu);
 	uint64_t pc;
 
-	if (!u)
+	if (!u || !f)
 		return;
 	s = side_of(u);
 	e = find(s, ra - ((uintptr_t)u->code - s->delta));

@@ -72,6 +72,7 @@ static void make_leave(const struct jit_isa *isa, struct x64_thunks *t, struct x
 	x64_mov_imm(a, RAX, 0);
 	x64_here8(a, out);
 	t->leave = a->p + a->delta;
+	x64_store_imm(a, true, x64_mem(RBP, X64_CPU(scratch)), 0);
 	mxcsr(a, X_STMXCSR, X64_CPU(guest_mxcsr));
 	mxcsr(a, X_LDMXCSR, X64_CPU(host_mxcsr));
 	x64_alu_imm(a, ALU_ADD, true, x64_reg(RSP), FRAME);

@@ -85,8 +85,10 @@ static uint64_t help_raise(void *state, uint64_t a)
 	if ((a & 3) != 3)
 		return a ^ 0x55;
 	w->out = OUT_RAISED;
-	if (w->unit)
-		w->mxcsr = __builtin_ia32_stmxcsr();
+	if (w->unit) {
+		w->backend->class->restore(w->backend, w->cpu, NULL, 0);
+		w->mxcsr = w->cpu->guest_mxcsr;
+	}
 	longjmp(w->back, 1);
 }
 
@@ -340,6 +342,26 @@ static void loop(struct random *r)
 	ir_branch(r->ir, IR_NE, ir_tget(r->ir, count), ir_i64(r->ir, 0), top);
 }
 
+/* What the optimiser makes a selection of. */
+static void skip(struct random *r)
+{
+	enum ir_type t = pick(r, 2) ? IR_I32 : IR_I64;
+	uint32_t end = ir_label(r->ir);
+	struct pool saved[IR_V128 + 1];
+
+	memcpy(saved, r->pools, sizeof(saved));
+	ir_branch(r->ir, pick(r, 12), value(r, t), value(r, t), end);
+	for (unsigned n = 1 + pick(r, 2); n--;) {
+		next_insn(r);
+		if (pick(r, 2))
+			int_op(r, t);
+		ir_put(r->ir, slot(r, t), value(r, t));
+	}
+	ir_place(r->ir, end);
+	next_insn(r);
+	restore(r, saved);
+}
+
 static void way_out(struct random *r)
 {
 	if (r->exits == ARRAY_SIZE(r->out))
@@ -384,7 +406,12 @@ static void statement(struct random *r)
 		if (!pick(r, 4))
 			way_out(r);
 		break;
-	case 15: next_insn(r); break;
+	case 15:
+		if (pick(r, 2))
+			next_insn(r);
+		else if (r->depth < 2)
+			skip(r);
+		break;
 	default: int_op(r, pick(r, 3) ? IR_I64 : IR_I32); break;
 	}
 }

@@ -38,7 +38,7 @@ static void fault(struct jit_cpu *cpu, uint64_t va, uintptr_t ra)
 	w->out = OUT_FAULT;
 	w->fault_va = va;
 	if (ra)
-		w->mxcsr = _mm_getcsr();
+		w->mxcsr = cpu->guest_mxcsr;
 	longjmp(w->back, 1);
 }
 
@@ -498,13 +498,39 @@ static void show(struct rig *r, struct ir *ir, const char *what, uint64_t seed)
 		(unsigned long long)r->code->fault_va, (unsigned long long)r->model->fault_va);
 }
 
+static struct ir *ir_clone(const struct ir *ir)
+{
+	struct ir *c = ir_new();
+
+	*c = *ir;
+	c->insns = malloc(ir->room * sizeof(*c->insns));
+	memcpy(c->insns, ir->insns, ir->n * sizeof(*c->insns));
+	c->args = malloc((ir->args_room + 1) * sizeof(*c->args));
+	if (ir->n_args)
+		memcpy(c->args, ir->args, ir->n_args * sizeof(*c->args));
+	return c;
+}
+
+static bool compile(struct rig *r, struct ir *ir)
+{
+	autoptr(ir) c = ir_clone(ir);
+	const char *why;
+
+	if (r->optimise) {
+		ir_optimise(c, STATE_SIZE);
+		if (!ir_valid(c, &why))
+			ck_abort_msg("the optimiser made a wrong unit: %s", why);
+	}
+	return rig_compile(r, c, 0);
+}
+
 /* Run both from the state in r->start. */
 static bool differs(struct rig *r, struct ir *ir)
 {
 	world_copy(r->code, r->start);
 	world_copy(r->model, r->start);
 	model_run(r->model, ir, &r->isa);
-	if (!rig_compile(r, ir, 0))
+	if (!compile(r, ir))
 		return false;
 	rig_run(r);
 	/* the denormal flag of the host means nothing to guests */
@@ -544,7 +570,7 @@ void rig_compare(struct rig *r, struct ir *ir, const char *what, uint64_t seed)
 		ck_abort_msg("%s: seed %llu: the test's own unit is wrong: %s", what,
 			     (unsigned long long)seed, why);
 	world_copy(r->start, r->code);
-	if (!rig_compile(r, ir, 0))
+	if (!compile(r, ir))
 		ck_abort_msg("%s: seed %llu: does not compile", what, (unsigned long long)seed);
 	if (!differs(r, ir))
 		return;
