@@ -259,6 +259,10 @@ struct jit_builder {
 	uint64_t next;
 };
 
+/* translate.c: compile b->ir into the vCPU's arena, not published. NULL: no room now, or, with
+ * *smaller set, not even an empty region holds it. */
+struct jit_unit *jit_compile(struct jit_vcpu *v, struct jit_build *b, bool *smaller);
+
 /* False: faulted, or the unit is too large for the limits of the IR. */
 bool jit_build_unit(struct jit_build *b);
 

@@ -125,7 +125,10 @@ void jit_end(struct jit_tr *t);
  */
 /* state is the pointer they were given: the ISA's state struct inside the translator's vCPU. */
 
-/* Raise an exception at the guest instruction that called the helper. Does not return. */
+/*
+ * Raise an exception at the guest instruction that called the helper. Does not return. A helper
+ * that is IR_H_FPENV raises before it changes flags or rounding, if at all.
+ */
 void jit_raise(void *state, const struct jit_fault *fault) __attribute__((noreturn));
 
 /* Guest memory from a helper: faults are raised like a load's or store's. */

@@ -138,7 +138,8 @@ void interp_fp(struct jit_cpu *cpu, const struct jit_fp_rules *rules, const stru
 
 	o.a = get(state, i->a, wide);
 	o.b = get(state, i->b, wide);
-	o.c = i->c ? get(state, i->c, wide) : 0;
+	if (o.op >= IR_FMADD && o.op <= IR_FNMSUB)
+		o.c = get(state, i->c, wide);
 	put(state, i->d, o.type == IR_F64 || o.type == IR_I64, arithmetic(&env, &o));
 	cpu->guest_mxcsr |= mxcsr_flags(env.flags);
 }

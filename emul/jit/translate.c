@@ -79,11 +79,8 @@ static bool next_region(struct jit_vcpu *v)
 	return ok;
 }
 
-/*
- * Compile into the arena. A unit that does not fit gets an empty region once; *smaller is set when
- * not even that helped.
- */
-static struct jit_unit *compile(struct jit_vcpu *v, struct jit_build *b, bool *smaller)
+/* A unit that does not fit gets an empty region once. */
+struct jit_unit *jit_compile(struct jit_vcpu *v, struct jit_build *b, bool *smaller)
 {
 	struct jit_backend *be = v->engine->backend;
 
@@ -136,7 +133,7 @@ static struct jit_unit *attempt(struct jit_vcpu *v, struct jit_build *b, struct 
 
 	if (jit_build_unit(b)) {
 		ir_optimise(b->ir, (uint32_t)v->engine->en.isa->state_size);
-		u = compile(v, b, smaller);
+		u = jit_compile(v, b, smaller);
 		if (u)
 			u = publish(v, b, u, page, writes);
 	} else {

@@ -29,3 +29,9 @@ tests_emul_check_jit_SOURCES = tests/emul/check_jit.c tests/emul/toy.c tests/emu
 tests_emul_check_jit_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_jit_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 
+
+check_PROGRAMS += tests/emul/check_jit_ir
+tests_emul_check_jit_ir_SOURCES = tests/emul/check_jit_ir.c tests/emul/ir_random.c \
+	tests/emul/ir_rig.c tests/emul/ir_rig.h tests/emul/toy.c tests/emul/toy.h
+tests_emul_check_jit_ir_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_jit_ir_LDADD = $(EMUL_LIBS) $(TEST_LIBS)

@@ -71,7 +71,8 @@ struct toy_state {
 	uint64_t pc, epc, handler, cause, value;
 	uint64_t map[2][16];
 	uint64_t space, ie, mode, index, flags;
-	uint64_t big[2]; /* a wide register */
+	uint32_t w[8];
+	uint64_t big[4]; /* two wide registers */
 };
 
 extern const struct isa toy_isa;
