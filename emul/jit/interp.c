@@ -345,7 +345,7 @@ static void emit_special(struct emit *e, uint32_t i)
 static void emit_insn(struct emit *e, uint32_t i)
 {
 	const struct ir_insn *in = &e->ir->insns[i];
-	int32_t temp = e->plan.temps + 16 * (int32_t)in->imm;
+	int32_t temp = e->plan.temps + 16 * (int32_t)(in->imm & 255); /* of TGET and TPUT */
 
 	if (e->plan.vals[i].folded || e->plan.vals[i].merged)
 		return;
