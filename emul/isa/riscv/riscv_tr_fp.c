@@ -56,6 +56,15 @@ static bool rounding(const struct riscv_ctx *c, int rm, enum ir_rm *ret)
 	return true;
 }
 
+/*
+ * Where every result is exact the rounding does not matter, and assemblers write "to nearest":
+ * the current one costs nothing.
+ */
+static enum ir_rm unless_exact(enum ir_type to, enum ir_type from, enum ir_rm rm)
+{
+	return to == IR_F64 && (from == IR_I32 || from == IR_F32) ? IR_DYN : rm;
+}
+
 /* ---- shapes --------------------------------------------------------------------------------- */
 
 static bool binary(struct riscv_ctx *c, enum ir_op op, enum ir_type type, struct riscv_FRM a)
@@ -88,6 +97,7 @@ static bool unary(struct riscv_ctx *c, enum ir_op op, enum ir_type to, enum ir_t
 
 	if (!rounding(c, a.rm, &rm))
 		return riscv_tr_illegal(c);
+	rm = op == IR_FCVT ? unless_exact(to, from, rm) : rm;
 	set_freg(c, to, a.fd, ir_fp(c->ir, op, to, rm, freg(c, from, a.fs1), IR_NONE, IR_NONE));
 	return dirty(c);
 }
@@ -98,7 +108,7 @@ static bool min_max(struct riscv_ctx *c, enum ir_op op, enum ir_type type, struc
 		return riscv_tr_illegal(c);
 	set_freg(
 	    c, type, a.fd,
-	    ir_fp(c->ir, op, type, IR_RNE, freg(c, type, a.fs1), freg(c, type, a.fs2), IR_NONE));
+	    ir_fp(c->ir, op, type, IR_DYN, freg(c, type, a.fs1), freg(c, type, a.fs2), IR_NONE));
 	return dirty(c);
 }
 
@@ -170,6 +180,7 @@ static bool from_int(struct riscv_ctx *c, enum ir_op op, enum ir_type to, enum i
 	if (!rounding(c, a.rm, &rm))
 		return riscv_tr_illegal(c);
 	v = from == IR_I32 ? reg32(c, a.rs1) : reg(c, a.rs1);
+	rm = unless_exact(to, from, rm);
 	set_freg(c, to, a.fd, ir_fp(c->ir, op, to, rm, v, IR_NONE, IR_NONE));
 	return dirty(c);
 }
