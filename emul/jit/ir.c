@@ -175,6 +175,47 @@ static bool commutes(enum ir_op op)
 	       op == IR_MULHS;
 }
 
+static ir_val op_int(struct ir *ir, struct ir_insn in);
+
+/* Both are sign-extended: the same in 32 bits, whose users often want no more. */
+static ir_val narrow(struct ir *ir, struct ir_insn in)
+{
+	const struct ir_insn *a = &ir->insns[in.a[0]], *b = &ir->insns[in.a[1]];
+
+	if (in.type != IR_I64 || a->op != IR_SEXT || b->op != IR_SEXT ||
+	    (in.op != IR_AND && in.op != IR_OR && in.op != IR_XOR))
+		return IR_NONE;
+	in.type = IR_I32;
+	in.a[0] = a->a[0];
+	in.a[1] = b->a[0];
+	return ir_convert(ir, IR_SEXT, op_int(ir, in));
+}
+
+/* Shifts of one value both ways that make a rotation: guests without one write it so. */
+static ir_val rotation(struct ir *ir, struct ir_insn in)
+{
+	const struct ir_insn *a = &ir->insns[in.a[0]], *b = &ir->insns[in.a[1]];
+	unsigned width = in.type == IR_I64 ? 64 : 32;
+	uint64_t left, right;
+
+	if (in.op != IR_OR && in.op != IR_XOR && in.op != IR_ADD)
+		return IR_NONE;
+	if (a->op == IR_SHR) {
+		const struct ir_insn *t = a;
+
+		a = b;
+		b = t;
+	}
+	if (a->op != IR_SHL || b->op != IR_SHR || a->a[0] != b->a[0] ||
+	    !ir_is_const(ir, a->a[1], &left) || !ir_is_const(ir, b->a[1], &right) ||
+	    left >= width || right >= width || left + right != width)
+		return IR_NONE;
+	in.op = IR_ROTL;
+	in.a[0] = a->a[0];
+	in.a[1] = a->a[1];
+	return emit(ir, in);
+}
+
 /* An integer operation on operands of one width: folded, or emitted with constants second. */
 static ir_val op_int(struct ir *ir, struct ir_insn in)
 {
@@ -198,7 +239,15 @@ static ir_val op_int(struct ir *ir, struct ir_insn in)
 		in.a[1] = t;
 		second = true;
 	}
-	same = second ? neutral(in.op, is64, in.a[0], in.a[1], k[1]) : IR_NONE;
+	if (ir->failed)
+		return 0;
+	if (second) {
+		same = neutral(in.op, is64, in.a[0], in.a[1], k[1]);
+	} else {
+		same = rotation(ir, in);
+		if (same == IR_NONE)
+			same = narrow(ir, in);
+	}
 	return same == IR_NONE ? emit(ir, in) : same;
 }
 
@@ -284,12 +333,21 @@ static enum ir_type convert_type(enum ir_op op, enum ir_type from)
 	}
 }
 
+static bool undoes(enum ir_op op, enum ir_op done)
+{
+	return (op == IR_FUNBOX && done == IR_FBOX) ||
+	       (op == IR_TRUNC && (done == IR_SEXT || done == IR_ZEXT)) ||
+	       (op == IR_FBITS && done == IR_BITSF) || (op == IR_BITSF && done == IR_FBITS);
+}
+
 ir_val ir_convert(struct ir *ir, enum ir_op op, ir_val a)
 {
 	enum ir_type type = convert_type(op, type_of(ir, a));
 	uint64_t k;
 
 	assert(ir->failed || type != IR_VOID);
+	if (!ir->failed && undoes(op, ir->insns[a].op))
+		return ir->insns[a].a[0];
 	if (op != IR_FUNBOX && ir_is_const(ir, a, &k)) {
 		if (op == IR_SEXT)
 			k = (uint64_t)(int32_t)k;
@@ -497,7 +555,8 @@ ir_val ir_again(struct ir *ir, struct ir_insn in, const ir_val *args)
 	case IR_TRUNC:
 	case IR_FBITS:
 	case IR_BITSF:
-	case IR_FBOX: return ir_convert(ir, in.op, in.a[0]);
+	case IR_FBOX:
+	case IR_FUNBOX: return ir_convert(ir, in.op, in.a[0]);
 	case IR_CALL: return ir_call(ir, in.helper, args, in.n);
 	case IR_CONST: return ir_const(ir, in.type, in.imm);
 	default:

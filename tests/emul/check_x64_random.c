@@ -171,9 +171,25 @@ static void int_op(struct random *r, enum ir_type t)
 	}
 }
 
+/* What the builder makes a rotation of, in 32 bits inside of 64. */
+static void rotation(struct random *r)
+{
+	ir_val x = value(r, IR_I32);
+	unsigned n = pick(r, 32), m = pick(r, 4) ? (32 - n) & 31 : pick(r, 32);
+	ir_val a = ir_convert(r->ir, IR_SEXT, ir_op2i(r->ir, IR_SHL, x, n));
+	ir_val b = ir_convert(r->ir, IR_SEXT, ir_op2i(r->ir, IR_SHR, x, m));
+	static const uint8_t ops[] = { IR_OR, IR_XOR, IR_AND, IR_ADD };
+
+	add(r, a);
+	add(r, ir_op2(r->ir, ops[pick(r, 4)], pick(r, 2) ? a : b, pick(r, 2) ? a : b));
+	add(r, ir_op2(r->ir, ops[pick(r, 4)], ir_op2i(r->ir, IR_SHL, x, n),
+		      ir_op2i(r->ir, IR_SHR, x, m)));
+}
+
 static void convert(struct random *r)
 {
-	switch (pick(r, 8)) {
+	switch (pick(r, 9)) {
+	case 8: rotation(r); break;
 	case 0: add(r, ir_convert(r->ir, IR_ZEXT, value(r, IR_I32))); break;
 	case 1: add(r, ir_convert(r->ir, IR_SEXT, value(r, IR_I32))); break;
 	case 2:
