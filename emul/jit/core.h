@@ -35,6 +35,7 @@ struct jit_place {
 	struct ram *ram;
 	uint64_t off; /* in ram */
 	bool readonly;
+	bool partial; /* of a fetch: the rights are those of less than a page */
 };
 
 /* The last region of the bus that was used: most look-ups are for the same RAM. */
@@ -44,6 +45,12 @@ struct jit_region_cache {
 	uint64_t off;
 	bool readonly;
 };
+
+/*
+ * Where rights change within a page, code is translated one instruction at a time, under a key of
+ * its own: the mode with this bit, which isa->mode() never sets.
+ */
+#define JIT_MODE_PARTIAL (UINT32_C(1) << 31)
 
 enum { JIT_PERM_READ = 1, JIT_PERM_WRITE = 2, JIT_PERM_EXEC = 4 };
 

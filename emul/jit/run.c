@@ -119,7 +119,7 @@ static struct jit_unit *find_unit(struct jit_vcpu *v)
 		faulted = true;
 	} else {
 		u = jit_blocks_find(en, round_down((uintptr_t)place.host, RAM_PAGE_SIZE), pc,
-				    v->cpu->mode);
+				    v->cpu->mode | (place.partial ? JIT_MODE_PARTIAL : 0));
 		while (u && !jit_unit_fits(v, u, &fault, &faulted) && !faulted)
 			u = jit_blocks_next(u);
 		if (faulted)

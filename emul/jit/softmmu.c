@@ -258,6 +258,7 @@ bool jit_mmu_translate(struct jit_vcpu *v, uint64_t va, enum jit_access access, 
 	}
 	mask = e == &once ? 0 : (UINT64_C(1) << e->bits) - 1;
 	*pa = (e->pa & ~mask) | (va & mask);
+	place->partial = e == &once;
 	if (jit_mmu_place(v, *pa, place) && e != &once && access != JIT_FETCH &&
 	    whole_page(place, *pa))
 		fill_first_level(v, va, regime, e, place);
@@ -279,11 +280,13 @@ bool jit_mmu_fetch(struct jit_vcpu *v, uint64_t va, struct jit_place *ret, struc
 			v->engine->isa->bad_access(jit_state(v), va, JIT_FETCH, false, fault);
 			return false;
 		}
+		v->mmu.bloom[n / 64] |= UINT64_C(1) << (n % 64);
+		if (ret->partial)
+			return true;
 		f->tag = tag;
 		f->place = *ret;
 		f->place.host -= va & ~PAGE_MASK;
 		f->place.off -= va & ~PAGE_MASK;
-		v->mmu.bloom[n / 64] |= UINT64_C(1) << (n % 64);
 	}
 	*ret = f->place;
 	ret->host += va & ~PAGE_MASK;

@@ -60,7 +60,7 @@ static struct jit_unit *unit_new(struct jit_vcpu *v, const struct jit_build *b)
 		x->pc = in->imm;
 		x->unit = u;
 		x->op = in->op;
-		x->same_page = (in->imm ^ b->pc) < PAGE;
+		x->same_page = !b->page.partial && (in->imm ^ b->pc) < PAGE;
 		k++;
 	}
 	return u;
@@ -151,18 +151,19 @@ struct jit_unit *jit_translate(struct jit_vcpu *v, const struct jit_place *place
 	static const struct {
 		unsigned blocks, insns;
 	} limits[] = { { 24, 64 }, { 1, 16 }, { 1, 1 } };
+	const unsigned one = ARRAY_SIZE(limits) - 1;
 	struct jit_code_page *page = jit_watch(v->engine, place);
 
 	*faulted = false;
 	if (!page)
 		return NULL;
-	for (unsigned i = 0; i < ARRAY_SIZE(limits);) {
+	for (unsigned i = place->partial ? one : 0; i < ARRAY_SIZE(limits);) {
 		struct jit_build b = {
 			.v = v,
 			.isa = v->engine->isa,
 			.ir = v->ir,
 			.pc = *jit_pc(v),
-			.mode = v->cpu->mode,
+			.mode = v->cpu->mode | (place->partial ? JIT_MODE_PARTIAL : 0),
 			.page = *place,
 			.max_blocks = limits[i].blocks,
 			.max_insns = limits[i].insns,

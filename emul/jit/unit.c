@@ -92,6 +92,18 @@ static bool fetch_page2(struct jit_builder *b)
 	return true;
 }
 
+/* May the bytes at va be executed? Asked when that is not the same all over the page. */
+static bool may_fetch(struct jit_builder *b, uint64_t va)
+{
+	struct jit_build *u = b->unit;
+	struct jit_place place;
+
+	if (!u->page.partial || va == u->pc || jit_mmu_fetch(u->v, va, &place, &u->fault))
+		return true;
+	u->faulted = true;
+	return false;
+}
+
 bool jit_fetch(struct jit_tr *t, unsigned off, void *buf, unsigned n)
 {
 	struct jit_builder *b = builder_of(t);
@@ -99,6 +111,8 @@ bool jit_fetch(struct jit_tr *t, unsigned off, void *buf, unsigned n)
 	unsigned first = 0;
 	uint8_t *to = buf;
 
+	if (!may_fetch(b, va))
+		return false;
 	if (in_page(b, va)) {
 		first = (unsigned)MIN(n, PAGE - in);
 		copy_code(to, b->page_host + in, first);
@@ -201,9 +215,11 @@ static bool translate_one(struct jit_builder *b, uint64_t pc)
 {
 	struct ir *ir = b->unit->ir;
 	uint32_t n = ir->n, n_args = ir->n_args;
-	struct jit_tr t = {
-		.ir = ir, .isa = b->unit->isa, .pc = pc, .mode = b->unit->mode, .priv = b
-	};
+	struct jit_tr t = { .ir = ir,
+			    .isa = b->unit->isa,
+			    .pc = pc,
+			    .mode = b->unit->mode & ~JIT_MODE_PARTIAL,
+			    .priv = b };
 
 	ir_start_insn(ir, pc);
 	b->falls = false;

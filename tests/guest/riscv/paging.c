@@ -165,6 +165,40 @@ static void crossing(pte *leaf, unsigned long va)
 	leaf[1] = 0;
 }
 
+/* An instruction of which half lies on a page that is not there. */
+static void crossing_fetch(pte *leaf, unsigned long va)
+{
+	volatile uint16_t *code = (uint16_t *)page[0];
+	unsigned long at = va + 4094;
+
+	code[2047] = 0x0513; /* li a0, 123; ret */
+	code[2048] = 0x07b0;
+	code[2049] = 0x8067;
+	code[2050] = 0;
+	__asm__ volatile("fence.i");
+	leaf[0] = to_pte(page[0], RWX);
+	leaf[1] = 0;
+	fence();
+	CHECK(cause_of(S, probe_call, at) == 12);
+	CHECK(trap.epc == at && trap.tval == va + 4096);
+	leaf[1] = to_pte(page[1], RW);
+	fence();
+	CHECK(cause_of(S, probe_call, at) == 12);
+	CHECK(trap.epc == at && trap.tval == va + 4096);
+	leaf[1] = to_pte(page[1], RWX);
+	fence();
+	expect();
+	CHECK(run_in(S, probe_call, (long)at) == 123);
+	CHECK_NO_TRAP();
+	code[2048] = 0x0070; /* the second half alone changes */
+	__asm__ volatile("fence.i");
+	CHECK(run_in(S, probe_call, (long)at) == 7);
+	leaf[1] = 0;
+	fence();
+	CHECK(cause_of(S, probe_call, at) == 12);
+	CHECK(trap.epc == at && trap.tval == va + 4096);
+}
+
 static void accessed_and_dirty(pte *leaf, unsigned long va)
 {
 	if (!have_svadu())
@@ -269,6 +303,7 @@ static void mode(unsigned levels)
 	rights(leaf, va);
 	user_pages(leaf, va);
 	crossing(leaf, va);
+	crossing_fetch(leaf, va);
 	accessed_and_dirty(leaf, va);
 	upper_levels(levels, leaf, va);
 	fences(leaf, va);
