@@ -189,8 +189,7 @@ void vms_adopt(struct daemon *d)
 {
 	struct vm *vm;
 
-	list_for_each(vm, &d->vms, struct vm, node)
-	{
+	list_for_each(vm, &d->vms, struct vm, node) {
 		if (vm->state != VM_STOPPED && vm->state != VM_CRASHED)
 			adopt(vm);
 		else if (vm->temporary)

@@ -90,8 +90,9 @@ static bool something_runs(struct daemon *d)
 {
 	struct vm *vm;
 
-	list_for_each(vm, &d->vms, struct vm,
-		      node) if (vm_has_process(vm) || vm->temporary) return true;
+	list_for_each(vm, &d->vms, struct vm, node)
+		if (vm_has_process(vm) || vm->temporary)
+			return true;
 	return d->n_clients > 0;
 }
 

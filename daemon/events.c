@@ -164,7 +164,8 @@ void events_free(struct events *ev)
 
 	if (!ev)
 		return;
-	list_for_each(s, &ev->subscriptions, struct subscription, node) subscription_free(s);
+	list_for_each(s, &ev->subscriptions, struct subscription, node)
+		subscription_free(s);
 	for (size_t i = 0; i < EVENTS_KEPT; i++)
 		json_object_put(ev->kept[i]);
 	if (ev->log_fd >= 0)
@@ -232,8 +233,9 @@ void event_publish(struct daemon *d, const char *kind, const char *vm, const voi
 	json_object_put(more);
 	keep(ev, info.seq, o);
 	append_log(ev, o);
-	list_for_each(s, &ev->subscriptions, struct subscription, node) if (wants(s, o))
-	    send_to(s, "event", o);
+	list_for_each(s, &ev->subscriptions, struct subscription, node)
+		if (wants(s, o))
+			send_to(s, "event", o);
 }
 
 void event_progress(struct daemon *d, const struct job_info *job)
@@ -241,8 +243,9 @@ void event_progress(struct daemon *d, const struct job_info *job)
 	json_object *o = rpc_build(&job_info_object, job, NULL, NULL);
 	struct subscription *s;
 
-	list_for_each(s, &d->events->subscriptions, struct subscription,
-		      node) if (matches(s->kinds, "job.progress")) send_to(s, "job.progress", o);
+	list_for_each(s, &d->events->subscriptions, struct subscription, node)
+		if (matches(s->kinds, "job.progress"))
+			send_to(s, "job.progress", o);
 	json_object_put(o);
 }
 
@@ -250,8 +253,9 @@ void events_client_gone(struct daemon *d, struct rpc_peer *p)
 {
 	struct subscription *s;
 
-	list_for_each(s, &d->events->subscriptions, struct subscription, node) if (s->peer == p)
-	    subscription_free(s);
+	list_for_each(s, &d->events->subscriptions, struct subscription, node)
+		if (s->peer == p)
+			subscription_free(s);
 }
 
 static char **words_copy(const struct rpc_strings *from)
@@ -273,7 +277,8 @@ static int subscription_new(struct events *ev, struct rpc_peer *p,
 	struct subscription *s;
 	unsigned n = 0;
 
-	list_for_each(s, &ev->subscriptions, struct subscription, node) n += s->peer == p;
+	list_for_each(s, &ev->subscriptions, struct subscription, node)
+		n += s->peer == p;
 	if (n >= SUBSCRIPTIONS_MAX)
 		return rpc_error(e, "limit.reached", "a connection has at most %d subscriptions",
 				 SUBSCRIPTIONS_MAX);
@@ -299,7 +304,8 @@ int method_events_subscribe(struct rpc_call *c, const struct events_subscribe_ar
 {
 	struct daemon *d = daemon_of(c);
 	struct events *ev = d->events;
-	uint64_t from = a->has_since_seq ? a->since_seq + 1 : ev->seq + 1;
+	bool past = a->has_since_seq;
+	uint64_t from = past ? a->since_seq + 1 : ev->seq + 1;
 	struct rpc_peer *p = rpc_call_peer(c);
 	struct subscription *s = NULL;
 	int ret = subscription_new(ev, p, a, &s, e);
@@ -312,8 +318,8 @@ int method_events_subscribe(struct rpc_call *c, const struct events_subscribe_ar
 	/* A number from the future is of another epoch. */
 	r->gap = a->has_since_seq && (from < ev->first || a->since_seq > ev->seq);
 	list_append(&ev->subscriptions, &s->node);
-	rpc_call_done(c);
-	if (a->has_since_seq && from < ev->first)
+	rpc_call_done(c); /* and a is gone */
+	if (past && from < ev->first)
 		from = ev->first;
 	for (; from && from <= ev->seq && !rpc_peer_is_closed(p); from++)
 		if (wants(s, ev->kept[from % EVENTS_KEPT]))
@@ -327,12 +333,11 @@ int method_events_unsubscribe(struct rpc_call *c, const struct events_unsubscrib
 	struct subscription *s;
 
 	(void)e;
-	list_for_each(s, &daemon_of(c)->events->subscriptions, struct subscription,
-		      node) if (s->peer == rpc_call_peer(c) && s->id == a->subscription)
-	{
-		subscription_free(s);
-		r->changed = true;
-		return 0;
-	}
+	list_for_each(s, &daemon_of(c)->events->subscriptions, struct subscription, node)
+		if (s->peer == rpc_call_peer(c) && s->id == a->subscription) {
+			subscription_free(s);
+			r->changed = true;
+			return 0;
+		}
 	return 0;
 }

@@ -194,8 +194,7 @@ static int check_in_use(struct vm *vm, const struct vm_file *f, const char *path
 {
 	struct vm *other;
 
-	list_for_each(other, &vm->d->vms, struct vm, node)
-	{
+	list_for_each(other, &vm->d->vms, struct vm, node) {
 		for (size_t i = 0; other != vm && i < other->n_files; i++) {
 			const struct vm_file *o = &other->files[i];
 

@@ -73,8 +73,7 @@ int method_host_info(struct rpc_call *c, const struct host_info_args *a, struct 
 	r->memory_free = memory_available();
 	r->kernel = arena_printf(rpc_call_mem(c), "%s %s", u.sysname, u.release);
 	r->kvm = kvm_summary(rpc_call_mem(c));
-	list_for_each(vm, &d->vms, struct vm, node)
-	{
+	list_for_each(vm, &d->vms, struct vm, node) {
 		r->vms++;
 		r->vms_running += vm_has_process(vm);
 	}

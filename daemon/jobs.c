@@ -120,9 +120,9 @@ static void forget_old(struct jobs *js)
 {
 	struct job *j;
 
-	list_for_each(j, &js->all, struct job,
-		      node) if (has_ended(j) && (j->ended_at + KEPT_SECONDS < time(NULL) ||
-						 js->n > JOBS_MAX)) job_free(j);
+	list_for_each(j, &js->all, struct job, node)
+		if (has_ended(j) && (j->ended_at + KEPT_SECONDS < time(NULL) || js->n > JOBS_MAX))
+			job_free(j);
 }
 
 static void save(struct jobs *js)
@@ -136,8 +136,7 @@ static void save(struct jobs *js)
 	f.jobs.v = arena_alloc(&mem, js->n, sizeof(*f.jobs.v));
 	if (!f.jobs.v)
 		return;
-	list_for_each(j, &js->all, struct job, node)
-	{
+	list_for_each(j, &js->all, struct job, node) {
 		struct job_record *r = &f.jobs.v[f.jobs.n++];
 
 		fill_info(j, &mem, &r->info);
@@ -224,8 +223,7 @@ void jobs_free(struct jobs *js)
 
 	if (!js)
 		return;
-	list_for_each(j, &js->all, struct job, node)
-	{
+	list_for_each(j, &js->all, struct job, node) {
 		while (!list_empty(&j->waiters))
 			waiter_free(list_entry(j->waiters.next, struct job_waiter, node));
 		job_free(j);
@@ -403,8 +401,7 @@ static int find(struct rpc_call *c, const char *id, bool change, struct job **re
 	struct job *j;
 	char what[40];
 
-	list_for_each(j, &daemon_of(c)->jobs->all, struct job, node)
-	{
+	list_for_each(j, &daemon_of(c)->jobs->all, struct job, node) {
 		if (strcmp(j->id, id))
 			continue;
 		snprintf(what, sizeof(what), "job %s", j->id);
@@ -431,7 +428,8 @@ int method_job_list(struct rpc_call *c, const struct job_list_args *a, struct jo
 	r->jobs.v = arena_alloc(rpc_call_mem(c), js->n, sizeof(*r->jobs.v));
 	if (!r->jobs.v)
 		return err_nomem(e);
-	list_for_each(j, &js->all, struct job, node) info_reply(j, c, &r->jobs.v[r->jobs.n++]);
+	list_for_each(j, &js->all, struct job, node)
+		info_reply(j, c, &r->jobs.v[r->jobs.n++]);
 	return 0;
 }
 

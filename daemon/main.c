@@ -323,10 +323,10 @@ void daemon_autostart(struct daemon *d)
 	struct vm *vm, *best = NULL;
 	struct err e;
 
-	list_for_each(vm, &d->vms, struct vm,
-		      node) if (vm->def->autostart && !vm->worker && !vm->autostart_tried &&
-				(!best || vm->def->autostart_priority <
-					      best->def->autostart_priority)) best = vm;
+	list_for_each(vm, &d->vms, struct vm, node)
+		if (vm->def->autostart && !vm->worker && !vm->autostart_tried &&
+		    (!best || vm->def->autostart_priority < best->def->autostart_priority))
+			best = vm;
 	if (!best)
 		return;
 	best->autostart_tried = true;

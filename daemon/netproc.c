@@ -213,8 +213,9 @@ struct netproc *netproc_find(struct daemon *d, struct list *all, const char *key
 {
 	struct netproc *p;
 
-	list_for_each(p, all, struct netproc, node) if (!strcmp(p->key, key)) return p->peer ? p
-											     : NULL;
+	list_for_each(p, all, struct netproc, node)
+		if (!strcmp(p->key, key))
+			return p->peer ? p : NULL;
 	p = new_netproc(d, all, key);
 	if (!p)
 		return NULL;
@@ -248,11 +249,11 @@ int netproc_get(struct daemon *d, struct list *all, const char *key, enum net_ki
 		return 0;
 	}
 	/* One of that name that is ending: its place is needed. */
-	list_for_each(old, all, struct netproc, node) if (!strcmp(old->key, key))
-	{
-		kill(old->pid, SIGKILL);
-		on_ended(old, -1, 0);
-	}
+	list_for_each(old, all, struct netproc, node)
+		if (!strcmp(old->key, key)) {
+			kill(old->pid, SIGKILL);
+			on_ended(old, -1, 0);
+		}
 	p = new_netproc(d, all, key);
 	if (!p)
 		return err_nomem(e);

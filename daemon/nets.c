@@ -38,7 +38,9 @@ static struct net *find(struct nets *n, const char *name)
 {
 	struct net *net;
 
-	list_for_each(net, &n->nets, struct net, node) if (!strcmp(net->name, name)) return net;
+	list_for_each(net, &n->nets, struct net, node)
+		if (!strcmp(net->name, name))
+			return net;
 	return NULL;
 }
 
@@ -49,12 +51,15 @@ static int save(struct nets *n, struct err *e)
 	struct net *net;
 	size_t count = 0;
 
-	list_for_each(net, &n->nets, struct net, node) count++;
+	list_for_each(net, &n->nets, struct net, node)
+		count++;
 	f.nets.v = arena_alloc(&mem, count, sizeof(*f.nets.v));
 	if (!f.nets.v)
 		return err_nomem(e);
-	list_for_each(net, &n->nets, struct net, node) f.nets.v[f.nets.n++] =
-	    (struct net_record){ .name = net->name, .kind = net->kind, .owner = net->owner };
+	list_for_each(net, &n->nets, struct net, node)
+		f.nets.v[f.nets.n++] = (struct net_record){ .name = net->name,
+							    .kind = net->kind,
+							    .owner = net->owner };
 	return state_save(n->d->state_dir, "nets.json", &nets_file_object, &f, e);
 }
 
@@ -67,11 +72,11 @@ static struct net *add(struct nets *n, const char *name, enum net_kind kind, uid
 	snprintf(net->name, sizeof(net->name), "%s", name);
 	net->kind = kind;
 	net->owner = owner;
-	list_for_each(at, &n->nets, struct net, node) if (strcmp(at->name, name) > 0)
-	{
-		list_add_before(&at->node, &net->node);
-		return net;
-	}
+	list_for_each(at, &n->nets, struct net, node)
+		if (strcmp(at->name, name) > 0) {
+			list_add_before(&at->node, &net->node);
+			return net;
+		}
 	list_append(&n->nets, &net->node);
 	return net;
 }
@@ -107,7 +112,8 @@ void nets_free(struct nets *n)
 	if (!n)
 		return;
 	netproc_free_all(&n->procs);
-	list_for_each(net, &n->nets, struct net, node) free(net);
+	list_for_each(net, &n->nets, struct net, node)
+		free(net);
 	free(n);
 }
 
@@ -117,9 +123,10 @@ static uint64_t ports_of(struct nets *n, const char *name)
 	uint64_t count = 0;
 	struct vm *vm;
 
-	list_for_each(vm, &n->d->vms, struct vm,
-		      node) for (size_t i = 0; vm->worker && i < vm->def->nets.n; i++) count +=
-	    vm->def->nets.v[i].kind == NET_SWITCH && !strcmp(vm->def->nets.v[i].name, name);
+	list_for_each(vm, &n->d->vms, struct vm, node)
+		for (size_t i = 0; vm->worker && i < vm->def->nets.n; i++)
+			count += vm->def->nets.v[i].kind == NET_SWITCH &&
+				 !strcmp(vm->def->nets.v[i].name, name);
 	return count;
 }
 
@@ -132,12 +139,12 @@ int method_net_list(struct rpc_call *c, const struct net_list_args *a, struct ne
 	char owner[64];
 
 	(void)a;
-	list_for_each(net, &n->nets, struct net, node) count++;
+	list_for_each(net, &n->nets, struct net, node)
+		count++;
 	r->nets.v = arena_alloc(rpc_call_mem(c), count, sizeof(*r->nets.v));
 	if (!r->nets.v)
 		return err_nomem(e);
-	list_for_each(net, &n->nets, struct net, node)
-	{
+	list_for_each(net, &n->nets, struct net, node) {
 		user_name(net->owner, owner, sizeof(owner));
 		r->nets.v[r->nets.n++] =
 		    (struct net_info){ .name = net->name,

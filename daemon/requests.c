@@ -52,7 +52,8 @@ void requests_free(struct requests *q)
 
 	if (!q)
 		return;
-	list_for_each(r, &q->all, struct request, node) request_free(q, r);
+	list_for_each(r, &q->all, struct request, node)
+		request_free(q, r);
 	free(q);
 }
 
@@ -80,9 +81,9 @@ static void forget_old(struct requests *q)
 {
 	struct request *r;
 
-	list_for_each(r, &q->all, struct request,
-		      node) if (r->answered && (r->at + KEPT_SECONDS < time(NULL) ||
-						q->n > KEPT_MAX)) request_free(q, r);
+	list_for_each(r, &q->all, struct request, node)
+		if (r->answered && (r->at + KEPT_SECONDS < time(NULL) || q->n > KEPT_MAX))
+			request_free(q, r);
 }
 
 static void save(struct requests *q)
@@ -95,14 +96,16 @@ static void save(struct requests *q)
 	f.requests.v = arena_alloc(&mem, q->n, sizeof(*f.requests.v));
 	if (!f.requests.v)
 		return;
-	list_for_each(r, &q->all, struct request, node) if (r->answered)
-	    f.requests.v[f.requests.n++] = (struct request_record){ .id = r->id,
-								    .uid = r->uid,
-								    .method = r->method,
-								    .params = r->params,
-								    .at = (uint64_t)r->at,
-								    .result = r->result,
-								    .error = r->error };
+	list_for_each(r, &q->all, struct request, node)
+		if (r->answered)
+			f.requests.v[f.requests.n++] =
+			    (struct request_record){ .id = r->id,
+						     .uid = r->uid,
+						     .method = r->method,
+						     .params = r->params,
+						     .at = (uint64_t)r->at,
+						     .result = r->result,
+						     .error = r->error };
 	if (state_save(q->d->state_dir, "requests.json", &requests_file_object, &f, &e) < 0)
 		log_warning("answers to repeated requests are not kept", "REASON=%s", e.msg, NULL);
 }
@@ -152,8 +155,9 @@ static struct request *find(struct requests *q, uid_t uid, const char *id)
 {
 	struct request *r;
 
-	list_for_each(r, &q->all, struct request,
-		      node) if (r->uid == uid && !strcmp(r->id, id)) return r;
+	list_for_each(r, &q->all, struct request, node)
+		if (r->uid == uid && !strcmp(r->id, id))
+			return r;
 	return NULL;
 }
 
@@ -260,8 +264,7 @@ void requests_after(struct rpc_call *c, json_object *result, const struct err *e
 
 	if (!rpc_call_request_id(c))
 		return;
-	list_for_each(r, &q->all, struct request, node)
-	{
+	list_for_each(r, &q->all, struct request, node) {
 		if (r->first != c)
 			continue;
 		r->first = NULL;

@@ -62,7 +62,9 @@ static struct client *client_of(struct daemon *d, const struct rpc_peer *p)
 {
 	struct client *c;
 
-	list_for_each(c, &d->clients, struct client, node) if (c->peer == p) return c;
+	list_for_each(c, &d->clients, struct client, node)
+		if (c->peer == p)
+			return c;
 	return NULL;
 }
 
@@ -86,11 +88,11 @@ static void on_closed(void *arg, const struct err *why)
 	struct client *c;
 
 	(void)why;
-	list_for_each(c, &d->clients, struct client, node) if (rpc_peer_is_closed(c->peer))
-	{
-		client_free(c);
-		return;
-	}
+	list_for_each(c, &d->clients, struct client, node)
+		if (rpc_peer_is_closed(c->peer)) {
+			client_free(c);
+			return;
+		}
 }
 
 static const struct rpc_peer_ops peer_ops = { &service, NULL, on_closed };
@@ -126,7 +128,8 @@ static bool admitted(struct daemon *d, int fd, uid_t *uid)
 		refuse(fd, "role.denied", "this daemon belongs to another user");
 		return false;
 	}
-	list_for_each(c, &d->clients, struct client, node) same += c->uid == cred.uid;
+	list_for_each(c, &d->clients, struct client, node)
+		same += c->uid == cred.uid;
 	if (d->n_clients < CLIENTS_MAX && same < CLIENTS_PER_UID_MAX)
 		return true;
 	refuse(fd, "limit.reached", "there are too many connections");

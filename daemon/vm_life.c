@@ -116,12 +116,12 @@ void vm_check_waiters(struct vm *vm)
 
 	while (again) {
 		again = false;
-		list_for_each(w, &vm->waiters, struct waiter, node) if (w->ready(w))
-		{
-			w->done(w);
-			again = true;
-			break;
-		}
+		list_for_each(w, &vm->waiters, struct waiter, node)
+			if (w->ready(w)) {
+				w->done(w);
+				again = true;
+				break;
+			}
 	}
 }
 
@@ -300,7 +300,9 @@ static struct vm *vm_by_id(struct daemon *d, uint64_t id)
 {
 	struct vm *vm;
 
-	list_for_each(vm, &d->vms, struct vm, node) if (vm->id == id) return vm;
+	list_for_each(vm, &d->vms, struct vm, node)
+		if (vm->id == id)
+			return vm;
 	return NULL;
 }
 

@@ -61,11 +61,11 @@ static void vm_insert(struct vm *vm)
 {
 	struct vm *v;
 
-	list_for_each(v, &vm->d->vms, struct vm, node) if (strcmp(v->def->name, vm->def->name) > 0)
-	{
-		list_add_before(&v->node, &vm->node);
-		return;
-	}
+	list_for_each(v, &vm->d->vms, struct vm, node)
+		if (strcmp(v->def->name, vm->def->name) > 0) {
+			list_add_before(&v->node, &vm->node);
+			return;
+		}
 	list_append(&vm->d->vms, &vm->node);
 }
 
@@ -209,8 +209,9 @@ struct vm *vm_by_name(struct daemon *d, const char *name)
 	uint64_t id = number ? strtoull(name, NULL, 10) : 0;
 	struct vm *vm;
 
-	list_for_each(vm, &d->vms, struct vm,
-		      node) if (number ? vm->id == id : !strcmp(vm->def->name, name)) return vm;
+	list_for_each(vm, &d->vms, struct vm, node)
+		if (number ? vm->id == id : !strcmp(vm->def->name, name))
+			return vm;
 	return NULL;
 }
 
@@ -226,7 +227,8 @@ int vm_of_call(struct rpc_call *c, const char *name, bool change, struct vm **re
 		*ret = vm;
 		return change ? call_owns(c, vm->owner, what, e) : 0;
 	}
-	list_for_each(vm, &d->vms, struct vm, node) suggest_try(&near, vm->def->name);
+	list_for_each(vm, &d->vms, struct vm, node)
+		suggest_try(&near, vm->def->name);
 	json_object_object_add(rpc_call_error_data(c), "vm", json_object_new_string(name));
 	rpc_error(e, "vm.not-found", "there is no VM '%.80s'", name);
 	return near.best ? err_hint(e, "did you mean '%s'?", near.best) : e->code;
@@ -421,12 +423,14 @@ int method_vm_list(struct rpc_call *c, const struct vm_list_args *a, struct vm_l
 	struct vm *vm;
 	size_t n = 0;
 
-	list_for_each(vm, &d->vms, struct vm, node) n++;
+	list_for_each(vm, &d->vms, struct vm, node)
+		n++;
 	r->vms.v = arena_alloc(rpc_call_mem(c), n, sizeof(*r->vms.v));
 	if (!r->vms.v)
 		return err_nomem(e);
-	list_for_each(vm, &d->vms, struct vm, node) if (wanted(vm, a))
-	    vm_info_fill(vm, rpc_call_mem(c), &r->vms.v[r->vms.n++]);
+	list_for_each(vm, &d->vms, struct vm, node)
+		if (wanted(vm, a))
+			vm_info_fill(vm, rpc_call_mem(c), &r->vms.v[r->vms.n++]);
 	return 0;
 }
 

@@ -71,6 +71,8 @@ static void start_daemon(struct fixture *f)
 		close(ready[0]);
 		snprintf(fd, sizeof(fd), "%d", ready[1]);
 		setenv("VMD_LIBEXEC", libexec, 1);
+		/* In a jail the leak checker waits for ever. */
+		setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
 		unsetenv("NOTIFY_SOCKET");
 		if (!getenv("VMD_TEST_VERBOSE"))
 			freopen("/dev/null", "w", stderr);
@@ -663,8 +665,8 @@ START_TEST(a_killed_worker_takes_only_its_own_vm)
 	ck_assert_str_eq(get(&f, "vm.wait", "{\"vm\":\"a\"}", "state"), "crashed");
 	ck_assert_str_eq(get(&f, "vm.show", "{\"vm\":\"a\"}", "vm.reason"),
 			 "its process was killed by signal 9 (Killed)");
-	ck_assert_ptr_nonnull(
-	    strstr(get(&f, "vm.show", "{\"vm\":\"a\"}", "console_tail"), "Linux version"));
+	ck_assert_str_ne(get(&f, "vm.show", "{\"vm\":\"a\"}", "console_tail"), "[ ]");
+	ck_assert_ptr_nonnull(strstr(get(&f, "vm.log", "{\"vm\":\"a\"}", "text"), "Linux version"));
 	ck_assert_uint_eq(entries(&f, "run"), 1);
 	ck_assert_str_eq(state_of(&f, "b"), "running");
 	ck_assert_int_eq(pid_of(&f, "b"), other);
@@ -693,7 +695,7 @@ START_TEST(vms_do_not_notice_that_the_daemon_is_killed)
 	struct fixture f;
 	pid_t pid[GUESTS];
 	int console[GUESTS];
-	char name[8], params[200], port[16];
+	char name[16], params[200], port[16];
 
 	setup(&f);
 	for (int i = 0; i < GUESTS; i++) {

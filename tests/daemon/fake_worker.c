@@ -91,6 +91,7 @@ static void end(struct fake *f, enum exit_reason reason, int code, const char *t
 
 	if (f->exit_record >= 0 && write(f->exit_record, s, strlen(s)) < 0)
 		perror("exit record");
+	json_object_put(o);
 	if (f->peer) {
 		rpc_notify_event(f->peer, &worker_table, "exit", &ev, NULL);
 		rpc_peer_flush(f->peer);

@@ -87,7 +87,7 @@ START_TEST(odd_input_is_taken_or_refused_the_same_in_any_pieces)
 
 		/* In pieces, a wrong body may be noticed before its end; then the stream is broken.
 		 */
-		if (steps[i] == SIZE_MAX || strcmp(rows[_i].in + strlen(rows[_i].in) - 5, "{} {}"))
+		if (steps[i] == SIZE_MAX || !strstr(rows[_i].in, "{} {}"))
 			ck_assert_msg(!strcmp(out, rows[_i].out), "%s in steps of %zu: %s",
 				      rows[_i].in, steps[i], out);
 		free(out);
