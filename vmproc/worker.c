@@ -1,6 +1,7 @@
 #include "vmproc/worker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,16 +66,37 @@ static void on_accept(void *arg, int fd, unsigned events)
 		session_new(arg, got);
 }
 
-/* Everything is said: to the readers of the console, then to the daemon. */
-static void finish(void *arg)
+/* A daemon that was killed closes its socket before we are told. */
+static bool is_listening(const struct session *s)
 {
-	struct worker *w = arg;
+	struct pollfd p = { .fd = rpc_peer_fd(s->peer) };
 
+	return poll(&p, 1, 0) == 0;
+}
+
+/* Everything is said: to the readers of the console, then to the daemon that is there, or to the
+ * next one. */
+static void finish(struct worker *w)
+{
 	console_drain(vm_console(w->vm), LAST_WORDS_NS);
+	if (!w->daemon || !is_listening(w->daemon)) {
+		loop_timer_set(w->patience, PATIENCE_NS);
+		return;
+	}
 	worker_tell_exit(w, vm_exit(w->vm));
 	if (w->daemon)
 		rpc_peer_flush(w->daemon->peer);
 	loop_stop(w->loop);
+}
+
+static void on_finish(void *arg)
+{
+	finish(arg);
+}
+
+static void on_patience(void *arg)
+{
+	loop_stop(((struct worker *)arg)->loop);
 }
 
 static void on_ended(void *arg, const struct vm_exit *x)
@@ -83,10 +105,7 @@ static void on_ended(void *arg, const struct vm_exit *x)
 
 	(void)x;
 	w->ending = true;
-	if (w->daemon)
-		loop_post(w->loop, finish, w);
-	else
-		loop_timer_set(w->patience, PATIENCE_NS);
+	loop_post(w->loop, on_finish, w);
 }
 
 static void on_state(void *arg, enum vm_state from, enum vm_state to, const char *reason)
@@ -134,7 +153,7 @@ int worker_greet(struct session *s, const char *token, struct err *e)
 	s->greeted = true;
 	w->daemon = s;
 	if (w->ending)
-		loop_post(w->loop, finish, w);
+		loop_post(w->loop, on_finish, w);
 	return 0;
 }
 
@@ -150,7 +169,7 @@ int worker_init(struct worker *w, const char *name, int listen_fd, struct err *e
 	if (r == 0)
 		r = vm_new(w->loop, &ev, &w->vm, e);
 	if (r == 0)
-		r = loop_timer(w->loop, finish, w, &w->patience, e);
+		r = loop_timer(w->loop, on_patience, w, &w->patience, e);
 	if (r == 0)
 		r = loop_signal(w->loop, SIGTERM, on_sigterm, w, &w->sigterm, e);
 	if (r == 0)

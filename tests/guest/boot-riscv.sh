@@ -8,7 +8,7 @@ build=${top_builddir:-.}
 	echo "skipped: there are no guests in $guests"
 	exit 77
 }
-[ $# -gt 0 ] || set -- interpreter
+[ $# -gt 0 ] || set -- jit interpreter
 
 # boot GUEST ENGINE EXPECTED OPTION...
 boot() {
@@ -31,3 +31,15 @@ for engine; do
 	boot riscv32 "$engine" "disk /dev/vda size 1048576 sha256 $sha.*GUEST-OK riscv32 mini bad=0" \
 		--cpu riscv32 --disk "$guests/common/pattern1M.img,snapshot" --pid-namespace
 done
+
+# An idle guest at its shell: what the worker needs beside the guest's memory and its translation.
+if [ "$1" = jit ]; then
+	echo "== memory of a worker with an idle guest"
+	"$build/tests/guest/vmrun" --program "$build/vmd-vm" --quiet --timeout 500 --accel jit \
+		--kernel "$guests/riscv64/Image" --initrd "$guests/riscv64/initramfs.gz" \
+		--append "console=ttyS0 panic=-1 shell" --until 'GUEST-SHELL.*~ # ' \
+		--memory-limit 8M || {
+		echo "the worker is too big"
+		exit 1
+	}
+fi

@@ -314,33 +314,38 @@ static bool matches(const char *regex, const char *text)
 	return yes;
 }
 
-/* What was not guest memory but the worker's own, from /proc/PID/smaps. */
+/*
+ * Memory by what it is for, in KiB of the proportional set size: pages that are mapped twice, as
+ * those of translated code are, count once.
+ */
 static void show_memory(struct run *run)
 {
+	unsigned long kb, sum[3] = { 0 };
+	enum { OWN, GUEST, CODE } what = OWN;
 	char path[64], line[512];
-	unsigned long kb, own = 0, guest = 0, shared = 0;
-	bool ram = false;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)run->pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
+		if (run->o.verbose)
+			fputs(line, stderr);
 		if (strchr(line, '-') && strchr(line, '-') < strchr(line, ' '))
-			ram = strstr(line, "memfd:ram") != NULL;
-		if (sscanf(line, "Private_Clean: %lu", &kb) == 1 ||
-		    sscanf(line, "Private_Dirty: %lu", &kb) == 1)
-			*(ram ? &guest : &own) += kb;
-		else if (sscanf(line, "Shared_Clean: %lu", &kb) == 1)
-			shared += kb;
+			what = strstr(line, "memfd:ram")        ? GUEST
+			       : strstr(line, "memfd:vmd-code") ? CODE
+								: OWN;
+		if (sscanf(line, "Pss: %lu", &kb) == 1)
+			sum[what] += kb;
 	}
 	if (f)
 		fclose(f);
-	fprintf(stderr, "vmrun: memory own=%luK guest=%luK shared=%luK\n", own, guest, shared);
-	if (run->o.memory_limit && own > run->o.memory_limit / KiB) {
-		fprintf(stderr, "vmrun: that is more than %lluK\n",
-			(unsigned long long)run->o.memory_limit / KiB);
-		stop(run, END_BAD);
-	}
+	fprintf(stderr, "vmrun: memory own=%luK code=%luK guest=%luK\n", sum[OWN], sum[CODE],
+		sum[GUEST]);
+	if (!run->o.memory_limit || sum[OWN] <= run->o.memory_limit / KiB)
+		return;
+	fprintf(stderr, "vmrun: its own is more than %lluK\n",
+		(unsigned long long)run->o.memory_limit / KiB);
+	stop(run, END_BAD);
 }
 
 static void look(struct run *run)

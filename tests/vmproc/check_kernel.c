@@ -97,7 +97,7 @@ static const struct {
 	const struct isa *isa;
 	const char *kind, *word;
 } others[] = {
-	{ 0, "\x1f\x8b\x08", 3, &riscv64, "kernel.format", "gzip" },
+	{ 0, "\x1f\x8b\x08", 3, &riscv64, NULL, NULL }, /* boards unpack it */
 	{ 0, "\xfd\x37zXZ", 5, &riscv64, "kernel.format", "xz" },
 	{ 0x202, "HdrS", 4, &riscv64, "kernel.wrong-cpu", "x86" },
 	{ 0x202, "HdrS", 4, &x86, NULL, NULL },

@@ -13,3 +13,7 @@ check_PROGRAMS += tests/vmproc/check_kernel
 tests_vmproc_check_kernel_SOURCES = tests/vmproc/check_kernel.c
 tests_vmproc_check_kernel_CFLAGS = $(TEST_CFLAGS)
 tests_vmproc_check_kernel_LDADD = vmproc/libvmproc.la $(EMUL_LIBS) $(TEST_LIBS)
+check_PROGRAMS += tests/vmproc/check_worker
+tests_vmproc_check_worker_SOURCES = tests/vmproc/check_worker.c
+tests_vmproc_check_worker_CFLAGS = $(TEST_CFLAGS)
+tests_vmproc_check_worker_LDADD = protocol/libprotocol.la base/libbase.la $(TEST_LIBS)
