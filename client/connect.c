@@ -13,11 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/own.h"
 #include "client/ctl.h"
 #include "protocol/errors.h"
 
 #define SYSTEM_SOCKET "/run/vmd/vmd.sock"
+#define DAEMON_LOG    "vmd.log" /* beside the socket of a daemon that we start */
+
+enum { DAEMON_LOG_MAX = 1 << 20 }; /* bytes */
 
 /* The user's runtime directory: XDG's, or one of our own in /tmp that nobody else can use. */
 static int runtime_dir(char *buf, size_t size, struct err *e)
@@ -61,28 +65,53 @@ static int socket_path(const struct ctl *c, char *buf, size_t size, struct err *
 	return 0;
 }
 
-/* vmd beside vmctl (a build tree), or where it is installed. */
+/* vmd beside vmctl (a build tree), where an installation that was moved has it, or where it
+ * belongs. */
 static void daemon_path(char *buf, size_t size)
 {
+	static const char *const beside[] = { "vmd", "../sbin/vmd" };
 	char self[PATH_MAX], *slash;
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-	if (n > 0) {
-		self[n] = 0;
-		slash = strrchr(self, '/');
-		snprintf(buf, size, "%.*s/vmd", (int)(slash - self), self);
+	self[n > 0 ? n : 0] = 0;
+	slash = strrchr(self, '/');
+	for (size_t i = 0; slash && i < ARRAY_SIZE(beside); i++) {
+		snprintf(buf, size, "%.*s/%s", (int)(slash - self), self, beside[i]);
 		if (access(buf, X_OK) == 0)
 			return;
 	}
 	snprintf(buf, size, "%s", VMD_SBINDIR "/vmd");
 }
 
+/*
+ * What the daemon says. It goes on after vmctl, so it must not hold vmctl's standard error: whoever
+ * reads that through a pipe would wait for the daemon's end. What earlier ones said stays, up to a
+ * size.
+ */
+static int open_log(const char *dir)
+{
+	char path[PATH_MAX + sizeof(DAEMON_LOG)];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/" DAEMON_LOG, dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > DAEMON_LOG_MAX && ftruncate(fd, 0) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd >= 0 ? fd : open("/dev/null", O_WRONLY | O_CLOEXEC);
+}
+
 static void __attribute__((noreturn))
 become_daemon(const char *program, const char *socket, int fd, bool here)
 {
 	char pid[16], dir[PATH_MAX];
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), log;
 
+	snprintf(dir, sizeof(dir), "%s", socket);
+	*strrchr(dir, '/') = 0;
+	log = open_log(dir);
 	setsid();
 	if (fork() != 0)
 		_exit(0);
@@ -92,14 +121,13 @@ become_daemon(const char *program, const char *socket, int fd, bool here)
 	setenv("LISTEN_FDNAMES", "monitor", 1);
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
+	dup2(log, STDERR_FILENO);
 	if (fd == 3)
 		fcntl(fd, F_SETFD, 0);
 	else
 		dup2(fd, 3);
-	snprintf(dir, sizeof(dir), "%s", socket);
-	*strrchr(dir, '/') = 0;
 	if (here)
-		execl(program, "vmd", "--private", dir, (char *)NULL);
+		execl(program, "vmd", "--private", socket, (char *)NULL);
 	else
 		execl(program, "vmd", "--user", (char *)NULL);
 	fprintf(stderr, "vmctl: cannot run %s: %s\n", program, strerror(errno));
@@ -135,6 +163,8 @@ static int start_daemon(struct ctl *c, const char *socket, const struct rpc_peer
 	case -1: return err_sys(e, "cannot start the daemon");
 	case 0: become_daemon(program, socket, fd, c->scope == SCOPE_HERE);
 	}
+	if (asprintf(&c->daemon_log, "%s/" DAEMON_LOG, dir) < 0)
+		c->daemon_log = NULL;
 	return rpc_connect(c->loop, socket, SOCK_STREAM, ops, c, &c->peer, e);
 }
 
@@ -186,5 +216,8 @@ int ctl_call(struct ctl *c, const char *method, json_object *params, const int *
 	}
 	if (c->request_id)
 		json_object_object_add(params, "request_id", json_object_new_string(c->request_id));
-	return rpc_client_call(c->peer, method, params, fds, n, result, NULL, data, e);
+	r = rpc_client_call(c->peer, method, params, fds, n, result, NULL, data, e);
+	if (r < 0 && c->daemon_log && rpc_peer_is_closed(c->peer))
+		err_hint(e, "the daemon ended; %s has what it said", c->daemon_log);
+	return r;
 }

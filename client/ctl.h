@@ -37,6 +37,7 @@ struct ctl {
 	const char *request_id;
 	struct loop *loop;
 	struct rpc_peer *peer;
+	char *daemon_log; /* of a daemon that this process started */
 	/* Told of notifications while the loop runs; may be NULL. */
 	void (*event)(void *arg, const char *method, json_object *params);
 	void *event_arg;

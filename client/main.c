@@ -108,6 +108,7 @@ int main(int argc, char **argv)
 	if (c.peer)
 		rpc_peer_free(c.peer);
 	loop_free(c.loop);
+	free(c.daemon_log);
 	if (fflush(stdout) != 0 && code == EXIT_DONE)
 		code = EXIT_ERROR;
 	return code;

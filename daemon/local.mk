@@ -1,6 +1,6 @@
 # daemon/: the program vmd.
-sbin_PROGRAMS += daemon/vmd
-daemon_vmd_SOURCES = \
+sbin_PROGRAMS += vmd
+vmd_SOURCES = \
 	daemon/adopt.c \
 	daemon/chain.c \
 	daemon/child.c daemon/child.h \
@@ -29,5 +29,5 @@ daemon_vmd_SOURCES = \
 	daemon/vm_start.c \
 	daemon/vms.c \
 	daemon/worker.c
-daemon_vmd_LDADD = systemd/libsystemdglue.la storage/libstorage.la protocol/libprotocol.la \
+vmd_LDADD = systemd/libsystemdglue.la storage/libstorage.la protocol/libprotocol.la \
 	base/libbase.la

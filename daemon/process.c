@@ -43,7 +43,7 @@ int find_program(const char *name, char *buf, size_t len, struct err *e)
 	snprintf(buf, len, "%s/%s", dir, name);
 	if (is_program(buf))
 		return 0;
-	snprintf(buf, len, "%s/../%s", dir, name); /* the build tree */
+	snprintf(buf, len, "%s/../libexec/vmd/%s", dir, name); /* installed, and moved since */
 	if (is_program(buf))
 		return 0;
 	snprintf(buf, len, "%s/%s", VMD_LIBEXECDIR, name);

@@ -63,7 +63,7 @@ static void start_daemon(struct fixture *f)
 	int ready[2];
 	char c;
 
-	snprintf(program, sizeof(program), "%s/daemon/vmd", build ? build : ".");
+	snprintf(program, sizeof(program), "%s/vmd", build ? build : ".");
 	snprintf(libexec, sizeof(libexec), "%s/tests/daemon/libexec", build ? build : ".");
 	ck_assert_int_eq(pipe(ready), 0);
 	f->pid = fork();

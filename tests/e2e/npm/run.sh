@@ -25,7 +25,7 @@ wait_for() {
 		i=$((i + 1))
 	done
 }
-"$build/daemon/vmd" --private "$work/vmd.sock" --idle-exit 600 2>"$work/log" &
+"$build/vmd" --private "$work/vmd.sock" --idle-exit 600 2>"$work/log" &
 pids="$pids $!"
 wait_for "$work/vmd.sock"
 for mode in one all; do
