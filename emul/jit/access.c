@@ -44,6 +44,24 @@ static _Noreturn void bad_access(struct access *a, uint64_t va, bool misaligned)
 	jit_fault_now(a->v, 0, &fault);
 }
 
+static bool crosses(const struct access *a, unsigned size)
+{
+	return (a->va & (PAGE - 1)) + size > PAGE;
+}
+
+/* Rights change within the page, in steps of at least 4 bytes: those of the last byte, or a fault.
+ */
+static void find_end(struct access *a, uint64_t last)
+{
+	struct jit_place place;
+	struct jit_fault fault;
+	uint64_t pa;
+
+	if (!jit_mmu_translate(a->v, last & ~UINT64_C(3), a->kind, a->mem.regime, &pa, &place,
+			       &fault))
+		jit_fault_now(a->v, a->ra, &fault);
+}
+
 /* Where va leads, or a fault. */
 static struct jit_place find(struct access *a, uint64_t va, uint64_t *pa)
 {
@@ -52,6 +70,8 @@ static struct jit_place find(struct access *a, uint64_t va, uint64_t *pa)
 
 	if (!jit_mmu_translate(a->v, va, a->kind, a->mem.regime, pa, &place, &fault))
 		jit_fault_now(a->v, a->ra, &fault);
+	if (place.partial && !crosses(a, a->size))
+		find_end(a, va + a->size - 1);
 	return place;
 }
 
@@ -59,11 +79,6 @@ static void check_align(struct access *a)
 {
 	if (a->va & (a->size - 1) && a->mem.align == IR_ALIGN_FAULT)
 		bad_access(a, a->va, true);
-}
-
-static bool crosses(const struct access *a, unsigned size)
-{
-	return (a->va & (PAGE - 1)) + size > PAGE;
 }
 
 GUEST_MEMORY static uint64_t host_load(const uint8_t *p, unsigned size)

@@ -82,6 +82,15 @@ static void small_regions(void)
 	CHECK(faults(probe_store4, at + 64));
 	CHECK(!faults(probe_store4, at + 68));
 	CHECK(!faults(probe_load4, at + 64));
+#if XLEN == 64
+	set_cfg(0, NA4); /* half of an access is enough to fault */
+	CHECK(faults(probe_load, at + 64));
+	CHECK(faults(probe_store, at + 60));
+	csr_write(pmpaddr0, (unsigned long)(at + 68) >> 2);
+	CHECK(faults(probe_load, at + 64));
+	CHECK(faults(probe_store, at + 64));
+	CHECK(!faults(probe_load, at + 56));
+#endif
 	/* entries 0 and 1: a range from the address of 0 to that of 1 */
 	set_cfg(0, 0);
 	csr_write(pmpaddr0, (unsigned long)(at + 128) >> 2);
