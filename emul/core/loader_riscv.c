@@ -47,6 +47,8 @@ static uint64_t size_by_sections(const struct machine_blob *k)
 	return end;
 }
 
+enum { SMALL_PROGRAM = 5 * MiB }; /* smaller than every kernel that is in use */
+
 int loader_riscv_image(struct bus *b, const struct machine_blob *k, uint64_t addr,
 		       struct loaded *ret, struct err *e)
 {
@@ -58,9 +60,9 @@ int loader_riscv_image(struct bus *b, const struct machine_blob *k, uint64_t add
 		return err_kind(e, "kernel.wrong-cpu");
 	}
 	/* Without sections: what a kernel has beside the file is memory that is clear at first,
-	 * which is never most of it. */
+	 * which is never most of it; but it may be most of a small program. */
 	whole = size_by_sections(k);
-	if (!whole)
+	if (!whole && size > SMALL_PROGRAM)
 		whole = size / 4;
 	if (k->len < whole) {
 		err_set(e, -ENODATA,

@@ -85,13 +85,53 @@ START_TEST(linux_checks_itself_to_the_end)
 }
 END_TEST
 
+static const char *demo(void)
+{
+	static char path[4096];
+	const char *top = getenv("top_builddir");
+
+	snprintf(path, sizeof(path), "%s/client/demo/demo-riscv64.bin", top ? top : ".");
+	return path;
+}
+
+START_TEST(the_demo_guest_checks_itself)
+{
+	const struct engine_class *engine = _i & 1 ? &interpreter_engine : &jit_engine;
+	struct machine_config config = { .cpus = _i & 2 ? 4 : 1,
+					 .memory = 64 * MiB,
+					 .append = "selftest" };
+	struct vm_result result;
+	struct err e = { 0 };
+
+	if (engine->probe(isa_find("riscv64"), &e) < 0) {
+		printf("%s: %s\n", engine->name, e.msg);
+		return;
+	}
+	ck_assert_msg(!vm_blob(demo(), &config.kernel, &e), "%s", e.msg);
+	ck_assert_msg(
+	    !vm_run("riscv-virt", "riscv64", engine, &config, NULL, 300, false, &result, &e), "%s",
+	    e.msg);
+	if (!result.off || !strstr(result.console.data, "selftest 0 of"))
+		printf("%s\n", result.console.data ? result.console.data : "(no output)");
+	ck_assert(result.off && !result.code);
+	ck_assert_ptr_nonnull(strstr(result.console.data, "selftest 0 of"));
+	strbuf_free(&result.console);
+	free((void *)config.kernel.data);
+}
+END_TEST
+
 static void cases(TCase *t)
 {
-	if (access(guests(), R_OK)) {
+	bool have_demo = !access(demo(), R_OK), have_linux = !access(guests(), R_OK);
+
+	if (have_demo)
+		tcase_add_loop_test(t, the_demo_guest_checks_itself, 0, 4);
+	if (!have_linux)
 		printf("there are no kernels in %s\n", guests());
+	if (!have_demo && !have_linux)
 		exit(77);
-	}
-	tcase_add_loop_test(t, linux_checks_itself_to_the_end, 0, ARRAY_SIZE(boots));
+	if (have_linux)
+		tcase_add_loop_test(t, linux_checks_itself_to_the_end, 0, ARRAY_SIZE(boots));
 }
 
 int main(void)
