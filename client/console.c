@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -168,7 +168,15 @@ void console_drain(struct console *c)
 			return;
 }
 
-/* epoll cannot watch a regular file; it is read at once. */
+/* What epoll cannot watch, a regular file or /dev/null, is read at once. */
+static bool is_watchable(int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	autoclose int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	return epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) == 0 || errno != EPERM;
+}
+
 static void send_file(struct console *c)
 {
 	char buf[CHUNK];
@@ -198,7 +206,6 @@ int console_new(struct loop *l, int fd, const struct console_options *o,
 {
 	autoclose int mine = fd;
 	autoptr(console) c = calloc(1, sizeof(*c));
-	struct stat st;
 	int r;
 
 	if (!c)
@@ -210,9 +217,9 @@ int console_new(struct loop *l, int fd, const struct console_options *o,
 	r = loop_fd(l, c->fd, LOOP_READ, printed, c, &c->guest, e);
 	if (r < 0)
 		return r;
-	if (!o->watch && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+	if (!o->watch && !is_watchable(STDIN_FILENO))
 		send_file(c);
-	else if (!o->watch)
+	else if (!o->watch && fcntl(STDIN_FILENO, F_GETFD) >= 0)
 		r = loop_fd(l, STDIN_FILENO, LOOP_READ, typed, c, &c->in, e);
 	if (r < 0)
 		return r;
