@@ -86,9 +86,9 @@ static unsigned make_systems(struct system *s)
 	for (engine = strtok_r(engines, ",", &save); engine && n < SYSTEMS_MAX;
 	     engine = strtok_r(NULL, ",", &save))
 		fill(&s[n++], engine,
-		     (const char *const[]){ o.runner, "--accel", engine, "-m", "512M", "--kernel",
-					    o.kernel, "--initrd", o.initrd, "--append", o.append,
-					    NULL });
+		     (const char *const[]){ o.runner, "--accel", engine, "--memory", "512M",
+					    "--kernel", o.kernel, "--initrd", o.initrd, "--append",
+					    o.append, NULL });
 	return n;
 }
 

@@ -39,6 +39,7 @@ static struct result *row_of(struct results *r, const char *class, const char *k
 static void line(struct reader *rd, const char *text)
 {
 	unsigned long long count;
+	double own; /* nanoseconds by the guest's clock */
 	char class[16], kernel[32];
 	struct result *row;
 	double now = cpu_of_tree(rd->pid);
@@ -51,8 +52,10 @@ static void line(struct reader *rd, const char *text)
 		rd->began = now;
 	} else if (sscanf(text, "< %15s %31s %llu", class, kernel, &count) == 3 && count) {
 		row = row_of(rd->r, class, kernel);
+		if (sscanf(text, "< %*s %*s %*s %*s %lf", &own) != 1)
+			own = (now - rd->began) / (double)count;
 		if (row)
-			add(&row->by[rd->index], (now - rd->began) / (double)count);
+			add(&row->by[rd->index], own);
 	}
 }
 

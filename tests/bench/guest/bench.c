@@ -41,11 +41,15 @@ static uint64_t calibrate(const struct kernel *k, double seconds)
 static void measure(const struct kernel *k, double seconds, int repeats)
 {
 	uint64_t n, sum = 0;
+	double began;
 
 	if (!strcmp(k->class, "cold")) { /* once: that is the point */
 		printf("> %s %s\n", k->class, k->name);
+		began = now();
 		sum = k->run(1);
-		printf("< %s %s 1 %llx\n", k->class, k->name, (unsigned long long)sum);
+		began = now() - began;
+		printf("< %s %s 1 %llx %.0f\n", k->class, k->name, (unsigned long long)sum,
+		       began * 1e9);
 		return;
 	}
 	n = calibrate(k, seconds);

@@ -4,7 +4,8 @@
  * from a shell, and talks to the runner (../bench.c) on its standard output:
  *
  *	> CLASS NAME          a measurement begins
- *	< CLASS NAME COUNT    it has ended, after COUNT iterations
+ *	< CLASS NAME COUNT SUM [NS]   it has ended, after COUNT iterations; NS: by the guest's own
+ *clock, for what is too short to be sampled from outside
  */
 #ifndef TESTS_BENCH_GUEST_BENCH_H
 #define TESTS_BENCH_GUEST_BENCH_H
