@@ -39,8 +39,10 @@ static void usage(FILE *to)
 	      "\n"
 	      "  --system           serve this host (the default for root)\n"
 	      "  --user             serve the calling user (the default for others)\n"
-	      "  --private SOCKET   serve one caller at this socket; ends with its last VM\n"
-	      "  --here SOCKET      the same\n"
+	      "  --private PATH     serve one caller at this socket, or at vmd.sock in this "
+	      "directory;\n"
+	      "                     everything is kept beside it, and goes with the last VM\n"
+	      "  --here PATH        the same\n"
 	      "  --state DIR        keep definitions here\n"
 	      "  --runtime DIR      keep sockets here\n"
 	      "  --socket PATH      listen here\n"
@@ -161,6 +163,19 @@ static char *absolute(const char *path)
 	return cwd ? join(cwd, path) : NULL;
 }
 
+/* A directory stands for the socket in it. */
+static char *private_socket(char *path)
+{
+	struct stat st;
+	char *inside;
+
+	if (!path || stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+		return path;
+	inside = join(path, "vmd.sock");
+	free(path);
+	return inside;
+}
+
 /* All three paths, by mode and options; they live as long as the process. */
 static int find_paths(const struct options *o, struct daemon *d, struct err *e)
 {
@@ -168,6 +183,8 @@ static int find_paths(const struct options *o, struct daemon *d, struct err *e)
 	char *runtime = o->runtime ? absolute(o->runtime) : NULL;
 	char *socket = o->socket ? absolute(o->socket) : NULL;
 
+	if (o->mode == MODE_PRIVATE)
+		socket = private_socket(socket);
 	if (o->mode == MODE_PRIVATE && socket) {
 		/* Beside the socket, so that one directory holds all of it. */
 		state = state ? state : join(socket, "../state");
@@ -416,8 +433,29 @@ static int run(struct daemon *d, const struct options *o, struct err *e)
 	return r;
 }
 
+/* A private daemon that ends without a VM leaves nothing. */
+static void forget_private(struct daemon *d)
+{
+	static const char *const files[] = { "daemon.json",   "events.log", "jobs.json",
+					     "requests.json", "nets.json",  "lock" };
+	char dir[PATH_MAX];
+
+	if (d->mode != MODE_PRIVATE || !d->stopping || !list_empty(&d->vms))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		unlinkat(d->state_dir, files[i], 0);
+	unlinkat(d->state_dir, "vms", AT_REMOVEDIR);
+	unlink(d->socket_path);
+	rmdir(d->state_path);
+	rmdir(d->runtime_path);
+	snprintf(dir, sizeof(dir), "%s", d->socket_path);
+	*strrchr(dir, '/') = 0;
+	rmdir(dir);
+}
+
 static void clean_up(struct daemon *d)
 {
+	forget_private(d);
 	if (d->listen)
 		server_stop(d);
 	vms_free(d);
