@@ -27,7 +27,7 @@ boot() {
 sha=3b82f1bd769f6ebb9f3a007d5eb4a8b39123c0b1d8c4ab3bd45efbe06760ba4e
 for engine; do
 	boot riscv64 "$engine" "cpus: 2.*hello from the test disk.*wtest /dev/vda ok.*GUEST-OK riscv64 bad=0" \
-		--cpus 2 --disk "$guests/common/ext2.img,snapshot" --net none
+		--cpus 2 --shake --disk "$guests/common/ext2.img,snapshot" --net none
 	boot riscv32 "$engine" "disk /dev/vda size 1048576 sha256 $sha.*GUEST-OK riscv32 mini bad=0" \
 		--cpu riscv32 --disk "$guests/common/pattern1M.img,snapshot" --pid-namespace
 done

@@ -34,12 +34,12 @@ struct run {
 	struct options o;
 	struct loop *loop;
 	struct rpc_peer *peer;
-	struct loop_watch *console_watch, *timer, *input_watch;
+	struct loop_watch *console_watch, *timer, *input_watch, *shaker;
 	int console;
 	pid_t first; /* the process that was started */
 	pid_t pid;   /* the worker, which may be another */
 	struct strbuf text;
-	bool ended, gone, stopped, matched;
+	bool ended, gone, stopped, matched, paused;
 	int code;
 	char directory[64], socket[96];
 };
@@ -425,6 +425,16 @@ static void on_timeout(void *arg)
 	stop(run, END_TIMEOUT);
 }
 
+static void on_shake(void *arg)
+{
+	struct run *run = arg;
+
+	run->paused = !run->paused;
+	rpc_send(run->peer, run->paused ? "worker.pause" : "worker.unpause", NULL, NULL, 0, NULL,
+		 NULL, NULL);
+	loop_timer_set(run->shaker, run->paused ? 2000000 : 15000000);
+}
+
 /* What the guest said last may still be on its way when the worker has said that it ended. */
 static void rest_of_console(struct run *run)
 {
@@ -485,6 +495,8 @@ int main(int argc, char **argv)
 		die(&run, "timer", &e);
 	loop_timer_set(run.timer, run.o.timeout * INT64_C(1000000000));
 	json_object_put(call(&run, "worker.run", NULL, NULL, 0));
+	if (run.o.shake && loop_timer(run.loop, on_shake, &run, &run.shaker, &e) == 0)
+		loop_timer_set(run.shaker, 0);
 	while (!run.stopped)
 		loop_once(run.loop, true);
 	return finish(&run);

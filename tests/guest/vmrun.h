@@ -27,7 +27,8 @@ struct options {
 	const char *must, *bad, *until, *send; /* regular expressions; what to type at until */
 	uint64_t memory_limit;
 	int64_t timeout;
-	bool verbose, quiet, input, no_jail, pid_namespace, show_status, show_cpu, show_memory;
+	bool verbose, quiet, input, no_jail, pid_namespace, shake, show_status, show_cpu,
+	    show_memory;
 };
 
 bool options_parse(int argc, char **argv, struct options *o);

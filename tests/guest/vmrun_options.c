@@ -16,6 +16,7 @@ static const char usage_text[] =
     "  --bad RE             stop when it shows this\n"
     "  --until RE           stop when it shows this (or type --send TEXT then)\n"
     "  --timeout S  --log F  --input  --quiet  --verbose  --no-jail  --pid-namespace\n"
+    "  --shake              pause it and let it go on, again and again\n"
     "  --status  --cpu-time  --show-memory  --memory-limit SIZE (at --until)\n";
 
 static const struct option longs[] = {
@@ -44,6 +45,7 @@ static const struct option longs[] = {
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "no-jail", no_argument, NULL, 'J' },
 	{ "pid-namespace", no_argument, NULL, 'N' },
+	{ "shake", no_argument, NULL, 'K' },
 	{ "status", no_argument, NULL, 'T' },
 	{ "cpu-time", no_argument, NULL, 'C' },
 	{ "show-memory", no_argument, NULL, 'X' },
@@ -122,6 +124,7 @@ static bool one_flag(struct options *o, int c)
 	case 'v': return o->verbose = true;
 	case 'J': return o->no_jail = true;
 	case 'N': return o->pid_namespace = true;
+	case 'K': return o->shake = true;
 	case 'T': return o->show_status = true;
 	case 'C': return o->show_cpu = true;
 	case 'X': return o->show_memory = true;
