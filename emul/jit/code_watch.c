@@ -82,7 +82,7 @@ uint64_t jit_watch_start(struct jit_engine *en, struct jit_code_page *p)
 	if (!(atomic_fetch_or(&p->ram->flags[p->ram_page], RAM_CODE) & RAM_CODE))
 		jit_mmu_protect(en, (const uint8_t *)(uintptr_t)p->page);
 	writes = atomic_load(&p->writes);
-	atomic_thread_fence(memory_order_seq_cst);
+	jit_fence();
 	return writes;
 }
 
@@ -154,7 +154,7 @@ void jit_watch_wrote(struct jit_engine *en, const uint8_t *host, unsigned len)
 
 	if (!p)
 		return;
-	atomic_thread_fence(memory_order_seq_cst);
+	jit_fence();
 	if (!(atomic_load(&p->granules) & granules_of(off, len)) && !atomic_load(&p->busy))
 		return;
 	pthread_mutex_lock(&en->lock);

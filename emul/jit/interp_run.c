@@ -239,10 +239,7 @@ PROBE:
 	jit_slow_probe(cpu, ADDRESS, o->imm, RA);
 	NEXT;
 FENCE:
-	if (o->imm & IR_FENCE_SL)
-		atomic_thread_fence(memory_order_seq_cst);
-	else
-		atomic_thread_fence(memory_order_acq_rel);
+	jit_fence();
 	NEXT;
 
 MOV32:
