@@ -17,6 +17,8 @@
 #include "base/bytes.h"
 #include "emul/jit/core.h"
 
+enum { IDLE_WRITES = 32 };
+
 struct jit_code_page {
 	uint64_t page; /* host address */
 	struct ram *ram;
@@ -25,6 +27,7 @@ struct jit_code_page {
 	_Atomic uint64_t granules;
 	_Atomic uint64_t writes;
 	_Atomic uint32_t busy;
+	unsigned idle;          /* writes since there were units */
 	struct jit_unit *units; /* linked by page_next[0] or [1] */
 };
 
@@ -155,7 +158,8 @@ void jit_watch_wrote(struct jit_engine *en, const uint8_t *host, unsigned len)
 	if (!p)
 		return;
 	jit_fence();
-	if (!(atomic_load(&p->granules) & granules_of(off, len)) && !atomic_load(&p->busy))
+	if (atomic_load(&p->granules) && !(atomic_load(&p->granules) & granules_of(off, len)) &&
+	    !atomic_load(&p->busy))
 		return;
 	pthread_mutex_lock(&en->lock);
 	atomic_fetch_add(&p->writes, 1);
@@ -164,8 +168,12 @@ void jit_watch_wrote(struct jit_engine *en, const uint8_t *host, unsigned len)
 		if (unit_has(p, u, off, len))
 			jit_blocks_kill(en, u);
 	}
-	/* Nothing left: stores are fast again, until code is made from the page once more. */
-	if (!p->units && !atomic_load(&p->busy))
+	/*
+	 * Nothing left, for some time: stores are fast again, until code is made from the page once
+	 * more. Not at once: a guest that writes code will run it next, and write there again.
+	 */
+	p->idle = p->units || atomic_load(&p->busy) ? 0 : p->idle + 1;
+	if (p->idle > IDLE_WRITES)
 		atomic_fetch_and(&p->ram->flags[p->ram_page], (uint8_t)~RAM_CODE);
 	pthread_mutex_unlock(&en->lock);
 }

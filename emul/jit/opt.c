@@ -99,14 +99,24 @@ static struct fact *fact_of(struct opt *o, uint64_t off)
 	return &o->state[off / 4 % FACTS];
 }
 
-static void forget_state(struct opt *o, uint64_t off, uint32_t len)
+/* Facts have at most 16 bytes, and lie where their offset says: a short range meets few. */
+static void forget_in(struct fact *facts, uint64_t off, uint32_t len)
 {
-	for (unsigned i = 0; i < FACTS; i++) {
-		struct fact *f = &o->state[i];
+	uint64_t first = off / 4 < 3 ? 0 : off / 4 - 3, n = (off + len + 3) / 4 - first;
+
+	if (n > FACTS)
+		n = FACTS;
+	for (uint64_t i = 0; i < n; i++) {
+		struct fact *f = &facts[(first + i) % FACTS];
 
 		if (f->v != IR_NONE && ranges_overlap(f->off, f->size, off, len))
 			f->v = IR_NONE;
 	}
+}
+
+static void forget_state(struct opt *o, uint64_t off, uint32_t len)
+{
+	forget_in(o->state, off, len);
 }
 
 static void know(struct opt *o, uint64_t off, ir_val v)
@@ -291,10 +301,7 @@ static void look_at_all(struct overwritten *w)
 
 static void look_at(struct overwritten *w, uint64_t off, uint32_t len)
 {
-	for (unsigned i = 0; i < FACTS; i++)
-		if (w->puts[i].v != IR_NONE &&
-		    ranges_overlap(w->puts[i].off, w->puts[i].size, off, len))
-			w->puts[i].v = IR_NONE;
+	forget_in(w->puts, off, len);
 }
 
 static void helper_looks(struct overwritten *w, const struct ir_helper *h)
