@@ -162,7 +162,9 @@ static int vcpu_get(struct vcpu *vcpu, void *state, struct err *e)
 	struct jit_vcpu *v = vcpu_of(vcpu);
 
 	(void)e;
-	if (v->engine->isa->sync)
+	/* Before it is entered nothing is kept beside the state; pins may be those of another life.
+	 */
+	if (v->entered && v->engine->isa->sync)
 		v->engine->isa->sync(jit_state(v));
 	memcpy(state, jit_state(v), v->engine->en.isa->state_size);
 	return 0;

@@ -8,6 +8,7 @@
 
 #include "emul/core/bus.h"
 #include "emul/core/chardev.h"
+#include "emul/core/device.h"
 #include "emul/core/engine.h"
 #include "emul/core/machine.h"
 #include "emul/isa/riscv/riscv_sbi.h"
@@ -203,6 +204,18 @@ static int64_t call_ipi(struct call *c)
 	return c->function == 0 ? send_ipi(c, c->a[0], c->a[1]) : SBI_NOT_SUPPORTED;
 }
 
+/* The console is the serial port's too, and what it writes goes there under its lock. */
+static void say(struct call *c, const void *data, size_t len)
+{
+	struct device *uart = machine_device(c->m, "uart0");
+
+	if (uart)
+		device_lock(uart);
+	chardev_write(c->m->config.console, data, len);
+	if (uart)
+		device_unlock(uart);
+}
+
 /* The guest gave a physical range; what of it lies together in memory is written. */
 static int64_t console_write(struct call *c, uint64_t n, uint64_t addr)
 {
@@ -215,7 +228,7 @@ static int64_t console_write(struct call *c, uint64_t n, uint64_t addr)
 	if (!data)
 		return SBI_INVALID_PARAM;
 	c->value = MIN(len, n);
-	chardev_write(c->m->config.console, data, c->value);
+	say(c, data, c->value);
 	return SBI_OK;
 }
 
@@ -223,7 +236,7 @@ static void console_byte(struct call *c)
 {
 	uint8_t byte = (uint8_t)c->a[0];
 
-	chardev_write(c->m->config.console, &byte, 1);
+	say(c, &byte, 1);
 }
 
 /* Input belongs to the serial port; there is never any here. */
