@@ -31,6 +31,7 @@ struct x64_gen;
 
 /* Thunks: code shared by all units, made once. Addresses in the executable mapping. */
 struct x64_thunks {
+	bool bmi2;        /* x64_probe() may use it */
 	void *enter;      /* C calls it: (state, entry), returns what the code leaves with */
 	void *leave;      /* jumped to with the result of enter() in rax */
 	void *leave_pc;   /* pc in rax: stores it, leaves with 0 */

@@ -88,8 +88,12 @@ void x64_probe(struct x64_asm *a, const struct x64_thunks *t, unsigned pc, unsig
 
 	_Static_assert(sizeof(struct jit_jump) == 16, "the index is scaled by shifts");
 	x64_op(a, X_LEA, t1, x64_mem_index(X64_NOREG, pc, 3, 0));
-	x64_mov(a, true, t2, pc);
-	x64_shift_imm(a, SH_SHR, true, t2, 9);
+	if (t->bmi2) {
+		x64_vex_ib(a, X_RORX | X_W, t2, 0, x64_reg(pc), 9);
+	} else {
+		x64_mov(a, true, t2, pc);
+		x64_shift_imm(a, SH_SHR, true, t2, 9);
+	}
 	x64_alu(a, ALU_XOR, false, t1, x64_reg(t2));
 	x64_alu_imm(a, ALU_AND, false, x64_reg(t1), MASK);
 	x64_op(a, X_MOV_LOAD | X_W, t2, x64_mem(RBP, X64_CPU(salt)));
@@ -178,6 +182,7 @@ bool x64_make_thunks(struct x64 *x, struct x64_asm *a)
 {
 	struct x64_thunks *t = &x->t;
 
+	t->bmi2 = x->host.bmi2;
 	make_enter(t, a);
 	make_leave(x->b.isa, t, a);
 	t->probe = here(a);

@@ -55,7 +55,10 @@ static uint8_t *compare(struct x64_gen *g, const struct compare *c)
 	uint8_t *miss;
 
 	last.disp += c->len - 1;
-	x64_op(a, X_LEA | X_W, c->page, last);
+	if (last.disp)
+		x64_op(a, X_LEA | X_W, c->page, last);
+	else
+		x64_mov(a, true, c->page, last.base);
 	if (!c->first.disp && g->x->host.bmi2) {
 		x64_vex_ib(a, X_RORX, c->index, 0, x64_reg(c->first.base),
 			   JIT_PAGE_BITS - ENTRY_BITS);
