@@ -85,6 +85,31 @@ static uint32_t volatile_pins(const struct x64_gen *g)
 	return set;
 }
 
+/*
+ * Does the unit end behind the call, with nothing read on the way? So it does after most changes of
+ * control registers; then pins need not be read again.
+ */
+static bool ends(const struct x64_gen *g)
+{
+	for (uint32_t i = g->i + 1; i < g->ir->n; i++) {
+		switch ((int)g->ir->insns[i].op) {
+		case IR_LEAVE:
+		case IR_GOTO: return true;
+		case IR_INSN:
+		case IR_CONST: break;
+		case IR_PUT: {
+			ir_val v = x64_root(g, g->ir->insns[i].a[0]);
+
+			if (v != g->i && g->ir->insns[v].op != IR_CONST)
+				return false;
+			break;
+		}
+		default: return false;
+		}
+	}
+	return false;
+}
+
 void x64_e_call(struct x64_gen *g, const struct ir_insn *in)
 {
 	const struct ir_helper *h = in->helper;
@@ -109,6 +134,8 @@ void x64_e_call(struct x64_gen *g, const struct ir_insn *in)
 	x64_op(&g->a, 0xff, 2, x64_reg(RAX));
 	if (h->flags & (IR_H_FPENV | IR_H_ALL))
 		x64_op(&g->a, 0xae | X_0F, X_LDMXCSR, fpenv);
+	if (h->flags & IR_H_ALL && ends(g)) /* and nothing is newer than the state */
+		again = 0;
 	for (; again; again &= again - 1)
 		x64_load_pin(g, __builtin_ctz(again));
 	result(g, in);
