@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,20 +64,46 @@ static int wrong_state(const struct vm *vm, const char *what, struct err *e)
 	return err_kind(e, "vm.state");
 }
 
+/* Something for the I/O thread, which owns the queues of disks and networks; the caller waits. */
+struct errand {
+	void (*fn)(struct machine *m);
+	struct machine *machine;
+	sem_t done;
+};
+
+static void run_errand(void *arg)
+{
+	struct errand *w = arg;
+
+	w->fn(w->machine);
+	sem_post(&w->done);
+}
+
+static void on_io_thread(struct vm *vm, void (*fn)(struct machine *m))
+{
+	struct errand w = { .fn = fn, .machine = vm->machine };
+
+	sem_init(&w.done, 0, 0);
+	if (loop_post(io_thread_loop(vm->io), run_errand, &w))
+		while (sem_wait(&w.done) < 0)
+			;
+	sem_destroy(&w.done);
+}
+
 /* CPUs first, then what they started, then time. */
 static void hold(struct vm *vm)
 {
 	if (vm->holds++)
 		return;
 	crew_hold(vm->crew);
-	machine_quiesce(vm->machine);
+	on_io_thread(vm, machine_quiesce);
 }
 
 static void release(struct vm *vm)
 {
 	if (--vm->holds)
 		return;
-	machine_resume(vm->machine);
+	on_io_thread(vm, machine_resume);
 	crew_release(vm->crew);
 }
 
