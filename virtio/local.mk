@@ -6,6 +6,8 @@ virtio_libvirtio_la_SOURCES = \
 	virtio/console.c \
 	virtio/mmio.c virtio/mmio.h \
 	virtio/net.c \
+	virtio/p9.c virtio/p9.h virtio/p9_parts.h \
+	virtio/p9_attr.c virtio/p9_file.c virtio/p9_msg.c virtio/p9_path.c virtio/p9_tree.c \
 	virtio/queue.c virtio/queue.h \
 	virtio/rng.c \
 	virtio/virtio.c virtio/virtio.h

@@ -22,7 +22,9 @@ int virtio_device_check(struct device *dev, struct err *e);
  * struct virtio v and whose state is struct virtio_blk_state s. The file has blk_fields, blk_props,
  * blk_plug, blk_unplug.
  */
-#define VIRTIO_MMIO_CLASS(type_, doc_)                                  \
+#define VIRTIO_MMIO_CLASS(type_, doc_) VIRTIO_MMIO_CLASS_AS(type_, type_, doc_)
+/* The same where the type's name is no C name: class "virtio-mmio-WORD". */
+#define VIRTIO_MMIO_CLASS_AS(type_, word_, doc_)                        \
 	static int type_##_mmio_plug(struct device *dev, struct err *e) \
 	{                                                               \
 		virtio_mmio_init(virtio_of(dev));                       \
@@ -30,7 +32,7 @@ int virtio_device_check(struct device *dev, struct err *e);
 	}                                                               \
 	extern const struct device_class virtio_mmio_##type_##_class;   \
 	const struct device_class virtio_mmio_##type_##_class = {       \
-		.name = "virtio-mmio-" #type_,                          \
+		.name = "virtio-mmio-" #word_,                          \
 		.doc = doc_,                                            \
 		.size = sizeof(struct virtio_##type_),                  \
 		.dev_off = offsetof(struct virtio_##type_, v.dev),      \
