@@ -1,7 +1,7 @@
 # base/: what every folder may use.
 noinst_LTLIBRARIES += base/libbase.la
 base_libbase_la_SOURCES = \
-	base/bitmap.h base/bytes.h base/list.h \
+	base/bitmap.h base/bytes.h base/fence.h base/list.h \
 	base/err.c base/err.h \
 	base/io.c base/io.h \
 	base/log.c base/log.h \

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/fence.h"
 #include "emul/core/bus.h"
 #include "emul/core/ram.h"
 #include "virtio/virtio.h"
@@ -310,7 +311,7 @@ void virtq_kicks(struct virtq *q, bool wanted)
 		store16(q->device + 4 + q->size * USED_SIZE, q->s->avail[q->n]);
 	}
 	/* What we wrote before what we read next: section 2.7.10. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	full_fence();
 }
 
 /* Section 2.7.7.2: did the index pass the one that the driver waits for? */
@@ -342,7 +343,7 @@ bool virtq_wants_interrupt(struct virtq *q)
 	if (before == now && !q->packed)
 		return false;
 	q->first_used = now;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	full_fence();
 	if (q->packed)
 		return packed_wants_interrupt(q, before);
 	if (!q->event_idx)

@@ -127,7 +127,7 @@ static void wrote(struct jit_vcpu *v, const struct jit_place *place, unsigned si
 	_Atomic uint8_t *flags = &place->ram->flags[place->off >> RAM_PAGE_BITS];
 	uint8_t f;
 
-	jit_fence();
+	full_fence();
 	f = atomic_load_explicit(flags, memory_order_relaxed);
 	if (f & RAM_LOG) {
 		atomic_fetch_or(flags, RAM_DIRTY);

@@ -85,7 +85,7 @@ uint64_t jit_watch_start(struct jit_engine *en, struct jit_code_page *p)
 	if (!(atomic_fetch_or(&p->ram->flags[p->ram_page], RAM_CODE) & RAM_CODE))
 		jit_mmu_protect(en, (const uint8_t *)(uintptr_t)p->page);
 	writes = atomic_load(&p->writes);
-	jit_fence();
+	full_fence();
 	return writes;
 }
 
@@ -157,7 +157,7 @@ void jit_watch_wrote(struct jit_engine *en, const uint8_t *host, unsigned len)
 
 	if (!p)
 		return;
-	jit_fence();
+	full_fence();
 	if (atomic_load(&p->granules) && !(atomic_load(&p->granules) & granules_of(off, len)) &&
 	    !atomic_load(&p->busy))
 		return;

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 
+#include "base/fence.h"
 #include "emul/core/bus.h"
 #include "emul/core/engine.h"
 #include "emul/core/machine.h"
@@ -153,14 +154,6 @@ struct jit_engine {
 	struct jit_vcpu *vcpus[MACHINE_MAX_CPUS];
 	unsigned n_vcpus;
 };
-
-/* Everything before, before everything behind. (What ThreadSanitizer knows, unlike a fence.) */
-static inline void jit_fence(void)
-{
-	_Atomic int here = 0;
-
-	atomic_fetch_add(&here, 1);
-}
 
 static inline void *jit_state(struct jit_vcpu *v)
 {

@@ -239,7 +239,7 @@ PROBE:
 	jit_slow_probe(cpu, ADDRESS, o->imm, RA);
 	NEXT;
 FENCE:
-	jit_fence();
+	full_fence();
 	NEXT;
 
 MOV32:

@@ -211,7 +211,7 @@ static void fill_first_level(struct jit_vcpu *v, uint64_t va, unsigned regime,
 	if (!write || atomic_load(flags) & (RAM_CODE | RAM_LOG))
 		return;
 	__atomic_store_n(&t->write, page, __ATOMIC_SEQ_CST);
-	jit_fence();
+	full_fence();
 	if (atomic_load(flags) & (RAM_CODE | RAM_LOG))
 		tag_store(&t->write, JIT_TLB_NEVER);
 }
@@ -220,7 +220,7 @@ void jit_mmu_protect(struct jit_engine *en, const uint8_t *host_page)
 {
 	uint64_t host = (uintptr_t)host_page & PAGE_MASK;
 
-	jit_fence();
+	full_fence();
 	for (unsigned n = 0; n < en->n_vcpus; n++) {
 		struct jit_cpu *cpu = en->vcpus[n]->cpu;
 
