@@ -24,7 +24,7 @@ struct console {
 	struct console_options o;
 	struct termios was;
 	bool is_tty, raw, at_line_start, tilde;
-	int fd;
+	int fd, output_error;
 	void (*ended)(void *arg, enum console_end how);
 	void *arg;
 };
@@ -146,7 +146,9 @@ static bool copy_out(struct console *c)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return true;
-	return n > 0 && write_full(STDOUT_FILENO, buf, (size_t)n, NULL) == 0;
+	if (n > 0 && !c->output_error)
+		c->output_error = -write_full(STDOUT_FILENO, buf, (size_t)n, NULL);
+	return n > 0;
 }
 
 static void printed(void *arg, int fd, unsigned events)
@@ -166,6 +168,11 @@ void console_drain(struct console *c)
 	while (poll(&p, 1, 0) > 0 && p.revents & POLLIN)
 		if (!copy_out(c))
 			return;
+}
+
+int console_output_error(const struct console *c)
+{
+	return c->output_error;
 }
 
 /* What epoll cannot watch, a regular file or /dev/null, is read at once. */

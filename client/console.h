@@ -26,6 +26,8 @@ int console_new(struct loop *l, int fd, const struct console_options *o,
 		struct err *e);
 /* Write what has come already, without waiting for more. */
 void console_drain(struct console *c);
+/* errno of the first write to standard output that failed, or 0; what came later is lost. */
+int console_output_error(const struct console *c);
 void console_free(struct console *c);
 
 /* "^]", "ctrl-]", "none" as console_options.escape. */

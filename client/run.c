@@ -4,6 +4,7 @@
  */
 #include "client/run.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -256,6 +257,27 @@ static int run_all(struct running *run, int argc, char **argv, json_object **dat
 	return r < 0 ? r : follow(run, e);
 }
 
+/* Whether a guest's code is to be passed on; also for words that could not be understood. */
+static bool wants_exec(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++)
+		if (!strcmp(argv[i], "--") || !strcmp(argv[i], "--exec") ||
+		    !strncmp(argv[i], "--exec=", 7))
+			return true;
+	return false;
+}
+
+/* What the guest printed and nobody got is a failure, unless the reader had enough of it. */
+static void check_output(struct running *run)
+{
+	int error = run->console ? console_output_error(run->console) : 0;
+
+	if (!error || error == EPIPE || error == EBADF || run->code != EXIT_DONE)
+		return;
+	fprintf(stderr, "vmctl: cannot write the console of %s: %s\n", run->name, strerror(error));
+	run->code = run->o.exec ? EXIT_OWN : EXIT_ERROR;
+}
+
 int run_command(struct ctl *c, const struct command *cmd, int argc, char **argv)
 {
 	struct running run = { .c = c, .code = EXIT_DONE };
@@ -269,9 +291,10 @@ int run_command(struct ctl *c, const struct command *cmd, int argc, char **argv)
 
 		snprintf(what, sizeof(what), "run '%s'", text_of(run.o.def, "name"));
 		run.code = ctl_report(c, text_of(run.o.def, "name")[0] ? what : "run", &e, data);
-		if (run.o.exec)
+		if (wants_exec(argc, argv))
 			run.code = EXIT_OWN;
 	}
+	check_output(&run);
 	code = run.code;
 	finish(&run);
 	json_object_put(data);

@@ -68,6 +68,21 @@ static void append_text(struct run_options *o, const char *text)
 	set_string(o->def, "append", b.data);
 }
 
+/* "name" in the user's cache: $XDG_CACHE_HOME/vmd/name. */
+static int cache_path(const char *name, char *buf, size_t size, struct err *e)
+{
+	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+
+	if (xdg && *xdg == '/')
+		snprintf(buf, size, "%s/vmd/%s", xdg, name);
+	else if (home && *home == '/')
+		snprintf(buf, size, "%s/.cache/vmd/%s", home, name);
+	else
+		return err_set(e, -ENOENT,
+			       "neither XDG_CACHE_HOME nor HOME says where to keep guests");
+	return 0;
+}
+
 /* ---- demo ---- */
 
 static int add_fd(struct run_options *o, const char *key, int fd, const char *name, struct err *e)
@@ -96,9 +111,62 @@ static const char *demo_cpu(json_object *def)
 	return "riscv64";
 }
 
+/* FNV-1a, 64 bits: tells one build's guest from another's in the cache. */
+static uint64_t digest(const uint8_t *data, size_t len)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ data[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+/* The guest as a file of the user's cache, so that the VM can be started again: its fd, or < 0. */
+static int demo_file(const char *cpu, const void *data, size_t len, char *path, size_t size)
+{
+	char dir[PATH_MAX - 64], name[64];
+	struct stat st;
+	int fd;
+
+	if (cache_path("", dir, sizeof(dir), NULL) < 0)
+		return -1;
+	snprintf(name, sizeof(name), "demo-%s-%016llx", cpu, (unsigned long long)digest(data, len));
+	snprintf(path, size, "%s%s", dir, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size != (off_t)len) {
+		autoclose int at = -1;
+
+		if (fd >= 0)
+			close(fd);
+		*strrchr(dir, '/') = 0; /* ends in one */
+		if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+			return -1;
+		at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (at < 0 || file_replace_at(at, name, data, len, NULL) < 0)
+			return -1;
+		fd = openat(at, name, O_RDONLY | O_CLOEXEC);
+	}
+	return fd;
+}
+
+/* Where there is no cache: a file without a name, good for one run. */
+static int demo_memfd(const void *data, size_t len, int *ret, struct err *e)
+{
+	autoclose int fd = memfd_create("demo", MFD_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, "cannot make room for the demo guest");
+	r = write_full(fd, data, len, e);
+	if (r == 0)
+		*ret = take_fd(&fd);
+	return r;
+}
+
 static int source_demo(struct run_options *o, struct err *e)
 {
 	const char *cpu = demo_cpu(o->def);
+	char path[PATH_MAX] = "the demo guest";
 	autoclose int fd = -1;
 	const void *data;
 	size_t len;
@@ -109,12 +177,13 @@ static int source_demo(struct run_options *o, struct err *e)
 		    e, "kernel.not-found",
 		    "this vmctl has no demo guest for %s: it was built without a compiler for it",
 		    cpu);
-	fd = memfd_create("demo", MFD_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, "cannot make room for the demo guest");
-	r = write_full(fd, data, len, e);
-	if (r < 0)
-		return r;
+	fd = demo_file(cpu, data, len, path, sizeof(path));
+	if (fd < 0) {
+		snprintf(path, sizeof(path), "the demo guest");
+		r = demo_memfd(data, len, &fd, e);
+		if (r < 0)
+			return r;
+	}
 	if (o->exec) {
 		auto_strbuf b = { 0 };
 
@@ -123,26 +192,10 @@ static int source_demo(struct run_options *o, struct err *e)
 	}
 	if (!has(o->def, "memory"))
 		set_string(o->def, "memory", "64M");
-	return add_fd(o, "kernel", take_fd(&fd), "the demo guest", e);
+	return add_fd(o, "kernel", take_fd(&fd), path, e);
 }
 
 /* ---- debian ---- */
-
-/* The number changes with what fetch-debian puts there. */
-static int cache_dir(const char *arch, char *buf, size_t size, struct err *e)
-{
-	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-
-	if (xdg && *xdg == '/')
-		snprintf(buf, size, "%s/vmd/debian-%s-2", xdg, arch);
-	else if (home && *home == '/')
-		snprintf(buf, size, "%s/.cache/vmd/debian-%s-2", home, arch);
-	else
-		return err_set(
-		    e, -ENOENT,
-		    "neither XDG_CACHE_HOME nor HOME says where to keep Debian's kernel");
-	return 0;
-}
 
 /* The script beside vmctl (a build tree) or where it is installed. */
 static void script_path(char *buf, size_t size)
@@ -194,7 +247,7 @@ static int source_debian(struct run_options *o, struct err *e)
 	json_object *file;
 	int r;
 
-	r = cache_dir("riscv64", dir, sizeof(dir), e);
+	r = cache_path("debian-riscv64-2", dir, sizeof(dir), e); /* 2: of what is put there */
 	if (r == 0)
 		r = fetch("riscv64", dir, e);
 	if (r < 0)

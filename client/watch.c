@@ -180,7 +180,7 @@ int log_command(struct ctl *c, const struct command *cmd, int argc, char **argv)
 		return ctl_report(c, NULL, &e, NULL);
 	}
 	code = log_once(c, log_params(vm, lines, boot, 0), &next);
-	while (follow && code == EXIT_DONE) {
+	while (follow && code == EXIT_DONE && !ferror(stdout)) {
 		nanosleep(&pause, NULL);
 		code = log_once(c, log_params(vm, NULL, boot, next), &next);
 	}
@@ -189,9 +189,15 @@ int log_command(struct ctl *c, const struct command *cmd, int argc, char **argv)
 
 /* ---- events ---- */
 
+struct following {
+	struct ctl *c;
+	bool done; /* nobody reads what is printed */
+};
+
 static void on_event(void *arg, const char *method, json_object *params)
 {
-	struct ctl *c = arg;
+	struct following *f = arg;
+	const struct ctl *c = f->c;
 	json_object *ts, *kind, *vm;
 
 	if (strcmp(method, "event") && strcmp(method, "job.progress"))
@@ -213,14 +219,15 @@ static void on_event(void *arg, const char *method, json_object *params)
 		}
 		printf("\n");
 	}
-	fflush(stdout);
+	f->done = fflush(stdout) != 0;
 }
 
 int events_command(struct ctl *c, const struct command *cmd, int argc, char **argv)
 {
 	json_object *params = json_object_new_object(), *vms = json_object_new_array();
 	json_object *result = NULL, *data = NULL;
-	bool follow = false, never = false;
+	struct following f = { .c = c };
+	bool follow = false;
 	struct err e = { 0 };
 	int64_t since = 0;
 	int code = EXIT_DONE, r;
@@ -243,10 +250,10 @@ int events_command(struct ctl *c, const struct command *cmd, int argc, char **ar
 	if (follow && !since)
 		json_object_object_del(params, "since_seq");
 	c->event = on_event;
-	c->event_arg = c;
+	c->event_arg = &f;
 	r = ctl_call(c, "events.subscribe", params, NULL, 0, &result, &data, &e);
 	if (r == 0 && follow)
-		r = rpc_wait(c->peer, &never, &e);
+		r = rpc_wait(c->peer, &f.done, &e);
 	/* The past follows the answer; another call's answer comes behind it. */
 	if (r == 0 && !follow) {
 		json_object_put(result);

@@ -1,4 +1,13 @@
 # tests/e2e/: whole programs together, and with programs of others.
+E2E_TESTS = tests/e2e/run.sh tests/e2e/life.sh
+dist_check_SCRIPTS += $(E2E_TESTS)
+EXTRA_DIST += tests/e2e/lib.sh
+
+noinst_PROGRAMS += tests/e2e/pty
+tests_e2e_pty_SOURCES = tests/e2e/pty.c
+tests_e2e_pty_CFLAGS = $(AM_CFLAGS)
+
+# With the npm clients of JSON-RPC.
 dist_check_SCRIPTS += tests/e2e/npm/run.sh
 EXTRA_DIST += tests/e2e/npm/clients.golden tests/e2e/npm/clients.js tests/e2e/npm/package-lock.json \
 	tests/e2e/npm/package.json tests/e2e/npm/proxy.js
