@@ -62,7 +62,7 @@ check() {
 	want=$1
 	name=$2
 	shift 2
-	timeout 240 "$@" >out 2>err </dev/null
+	timeout 100 "$@" >out 2>err </dev/null
 	got=$?
 	if [ $got -eq "$want" ]; then
 		ok "$name"
