@@ -296,12 +296,6 @@ static bool read_once(struct conn *c)
 	struct err e;
 	int r;
 
-	/*
-	 * The other side left without having read all of ours: said once, and in front of what it
-	 * sent before (unix_release_sock() of Linux). Its last words count.
-	 */
-	if (n < 0 && errno == ECONNRESET && c->packets)
-		n = recvmsg(c->fd, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	if (n < 0) {
 		if (errno == EAGAIN || errno == EINTR)
 			return false;
@@ -366,13 +360,6 @@ static bool write_out(struct conn *c)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
-		if (n < 0 && errno == EPIPE && c->packets) {
-			/* It is gone; what it said before is still to be read, then its end. */
-			c->backlog -= m->len - m->done;
-			list_remove(&m->node);
-			out_free(m);
-			continue;
-		}
 		if (n < 0) {
 			err_sys(&e, "cannot write to the socket");
 			failed(c, &e);

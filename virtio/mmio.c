@@ -160,13 +160,28 @@ static void mmio_write(struct device *dev, uint64_t off, uint64_t val, unsigned 
 	}
 }
 
+static unsigned doorbell_count(struct device *dev)
+{
+	return virtio_of(dev)->type->queues(virtio_of(dev));
+}
+
+static void doorbell_ring(struct device *dev, unsigned queue)
+{
+	virtio_kick(virtio_of(dev), queue);
+}
+
+static const struct device_doorbell doorbell = {
+	.off = QUEUE_NOTIFY, .size = 4, .count = doorbell_count, .ring = doorbell_ring
+};
+
 const struct device_window virtio_mmio_windows[] = {
 	{ .name = "registers",
 	  .size = 0x1000,
 	  .min_access = 1,
 	  .max_access = 4,
 	  .read = mmio_read,
-	  .write = mmio_write },
+	  .write = mmio_write,
+	  .doorbell = &doorbell },
 	{ 0 },
 };
 

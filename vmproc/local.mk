@@ -18,7 +18,7 @@ vmproc_libvmproc_la_SOURCES = \
 	vmproc/thread.c vmproc/thread.h \
 	vmproc/vm.c vmproc/vm.h \
 	vmproc/worker.c vmproc/worker.h
-vmproc_libvmproc_la_LIBADD = emul/libemul.la storage/libstorage.la netdev/libnetdev.la \
+vmproc_libvmproc_la_LIBADD = kvm/libkvm.la emul/libemul.la storage/libstorage.la netdev/libnetdev.la \
 	protocol/libprotocol.la base/libjail.la base/libbase.la
 
 # The system calls a worker may make, from the comments beside the code that makes them.

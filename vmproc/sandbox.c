@@ -2,6 +2,7 @@
 
 #include <linux/fs.h>
 #include <linux/if_tun.h>
+#include <linux/kvm.h>
 
 #include "base/bytes.h"
 

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/loop.h"
-#include "base/size.h"
 #include "vmproc/console.h"
 
 /* Nobody may be there to hear how the guest ended: the daemon is being replaced. */
@@ -75,21 +74,6 @@ static bool is_listening(const struct session *s)
 	return poll(&p, 1, 0) == 0;
 }
 
-/* Wait, but not for ever, until all is with the daemon. */
-static void flush(const struct worker *w)
-{
-	int64_t until = mono_ns() + LAST_WORDS_NS;
-
-	while (w->daemon) {
-		struct pollfd p = { .fd = rpc_peer_fd(w->daemon->peer), .events = POLLOUT };
-
-		rpc_peer_flush(w->daemon->peer);
-		if (!w->daemon || !rpc_peer_backlog(w->daemon->peer) || mono_ns() >= until)
-			return;
-		poll(&p, 1, 100);
-	}
-}
-
 /* Everything is said: to the readers of the console, then to the daemon that is there, or to the
  * next one. */
 static void finish(struct worker *w)
@@ -100,7 +84,8 @@ static void finish(struct worker *w)
 		return;
 	}
 	worker_tell_exit(w, vm_exit(w->vm));
-	flush(w);
+	if (w->daemon)
+		rpc_peer_flush(w->daemon->peer);
 	loop_stop(w->loop);
 }
 

@@ -32,6 +32,17 @@ struct machine;
 
 enum { DEVICE_MAX_WINDOWS = 8 };
 
+/*
+ * A register whose writes may be told late, on the I/O loop of the machine, by ring() instead of
+ * write(): an engine that can, has the host deliver them as events, and the CPU does not stop. Only
+ * for values below count(), written with exactly this size. ring() is called with the device locked.
+ */
+struct device_doorbell {
+	uint32_t off, size;
+	unsigned (*count)(struct device *dev);
+	void (*ring)(struct device *dev, unsigned value);
+};
+
 struct device_window {
 	const char *name; /* NULL ends the list */
 	uint64_t size;    /* bytes; 0: set by the device in plug (dev->window_size[i]) */
@@ -40,6 +51,7 @@ struct device_window {
 	bool big_endian; /* registers are of the other byte order: the bus swaps */
 	uint64_t (*read)(struct device *dev, uint64_t off, unsigned size);
 	void (*write)(struct device *dev, uint64_t off, uint64_t val, unsigned size);
+	const struct device_doorbell *doorbell; /* or NULL */
 };
 
 enum device_prop_type { PROP_BOOL, PROP_UINT, PROP_STRING, PROP_POINTER };

@@ -58,6 +58,20 @@ struct engine_class {
 	 * vcpu_run(). */
 	int (*vcpu_get)(struct vcpu *v, void *state, struct err *e);
 	int (*vcpu_set)(struct vcpu *v, const void *state, struct err *e);
+
+	/* What follows may be NULL. */
+
+	/* A message-signalled interrupt to the local interrupt controllers. From any thread. */
+	void (*msi)(struct engine *en, uint64_t addr, uint32_t data);
+	/* What message an input of the I/O interrupt controller sends; data 0: none. The CPUs tell
+	 * machine.eoi() when its vector ends, if the message is of a level. From any thread. */
+	void (*msi_input)(struct engine *en, unsigned input, uint64_t addr, uint32_t data);
+
+	/* Dirty tracking of what CPUs write without anybody being told: on or off, beside
+	 * ram_log_start(); and hand what was written since the last time to ram_wrote(), before
+	 * ram_log_fetch(). Main thread. NULL: CPUs mark pages as they go. */
+	int (*log_set)(struct engine *en, bool on, struct err *e);
+	int (*log_sync)(struct engine *en, struct err *e);
 };
 
 /* What every engine's struct begins with. */

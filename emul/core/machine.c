@@ -75,6 +75,8 @@ int machine_new(const struct board *board, const struct isa *isa,
 	r = clock_new(main_loop, &m->clock, e);
 	if (!r)
 		r = bus_new(&m->bus, e);
+	if (!r && board->has_ports)
+		r = bus_new(&m->ports, e);
 	if (!r)
 		r = machine_add_ram(m, "ram", config->memory, &m->ram, e);
 	if (!r)
@@ -102,6 +104,8 @@ void machine_free(struct machine *m)
 		m->board->free_(m);
 	if (m->bus)
 		bus_free(m->bus);
+	if (m->ports)
+		bus_free(m->ports);
 	if (m->clock)
 		clock_free(m->clock);
 	for (unsigned i = 0; i < m->n_rams; i++)
@@ -230,4 +234,16 @@ void machine_phase(struct machine *m, const char *phase)
 {
 	if (m && m->events.phase)
 		m->events.phase(m->events.arg, phase);
+}
+
+void machine_msi(struct machine *m, uint64_t addr, uint32_t data)
+{
+	if (m && m->engine && m->engine->class->msi)
+		m->engine->class->msi(m->engine, addr, data);
+}
+
+void machine_msi_input(struct machine *m, unsigned input, uint64_t addr, uint32_t data)
+{
+	if (m && m->engine && m->engine->class->msi_input)
+		m->engine->class->msi_input(m->engine, input, addr, data);
 }

@@ -105,6 +105,7 @@ struct machine {
 	struct machine_config config;
 	struct machine_events events;
 	struct bus *bus;
+	struct bus *ports; /* I/O ports, 64 KiB; NULL where the CPUs have none */
 	struct clock *clock;
 	struct loop *io; /* loop of the I/O thread that serves queues */
 	struct engine *engine;
@@ -114,6 +115,9 @@ struct machine {
 	struct ram *ram;     /* main memory, the first of rams */
 	struct machine_ram rams[MACHINE_MAX_RAMS];
 	unsigned n_rams;
+	/* Set by the board: a CPU has ended an interrupt of that vector. On the CPU's thread. */
+	void (*eoi)(void *arg, unsigned vector);
+	void *eoi_arg;
 	/* What the guest has made of the CPUs' timebase: ticks to add to those of the clock. */
 	_Atomic uint64_t timebase_delta;
 	void *priv; /* the board's own, freed by board->free_ */
@@ -124,6 +128,7 @@ struct board {
 	const char *const
 	    *isas; /* names of what it can carry; the first is the preset; ends with NULL */
 	unsigned max_cpus;
+	bool has_ports; /* I/O ports beside memory */
 	uint64_t min_memory, max_memory, preset_memory;
 	const char *const *disk_buses; /* the first is the preset; ends with NULL */
 	/* Make and plug everything. m->bus, clock, isa, config are set, m->cpus are not yet. */
@@ -180,6 +185,13 @@ void machine_poweroff(struct machine *m, int code);
 void machine_want_reset(struct machine *m);
 void machine_crashed(struct machine *m, const char *why);
 void machine_phase(struct machine *m, const char *phase);
+
+/*
+ * Message-signalled interrupts (PCI Local Bus 3.0, 6.8) to CPUs that take them; see engine.h. m, its
+ * engine and what that can do may be missing: then nothing happens. From any thread.
+ */
+void machine_msi(struct machine *m, uint64_t addr, uint32_t data);
+void machine_msi_input(struct machine *m, unsigned input, uint64_t addr, uint32_t data);
 
 AUTOPTR(machine, machine_free)
 

@@ -461,8 +461,7 @@ static int finish(struct run *run)
 		kill(run->pid, SIGKILL);
 	rest_of_console(run);
 	while (wait(&st) > 0)
-		if (WIFSIGNALED(st) && WTERMSIG(st) != SIGKILL)
-			fprintf(stderr, "vmrun: a process was ended by signal %d\n", WTERMSIG(st));
+		;
 	getrusage(RUSAGE_CHILDREN, &u);
 	if (run->o.show_cpu)
 		fprintf(stderr, "vmrun: cpu %.3f\n",

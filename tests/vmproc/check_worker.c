@@ -345,34 +345,6 @@ START_TEST(an_idle_guest_uses_hardly_any_time)
 }
 END_TEST
 
-static void on_answer(void *arg, struct rpc_answer *a)
-{
-	(void)a;
-	--*(unsigned *)arg;
-}
-
-/* Calls that the worker never read must not hide what it said last. */
-START_TEST(the_end_is_heard_in_a_flood_of_calls)
-{
-	unsigned waiting = 0;
-	struct daemon d;
-	struct err e;
-
-	run_guest(&d, late, sizeof(late), false);
-	while (!d.ended && !d.gone) {
-		if (waiting < 16 &&
-		    rpc_send(d.peer, "worker.status", NULL, NULL, 0, on_answer, &waiting, &e) == 0)
-			waiting++;
-		loop_once(d.loop, false);
-	}
-	while (!d.gone)
-		loop_once(d.loop, true);
-	ck_assert(d.ended);
-	ck_assert_int_eq(d.code, 42);
-	finish(&d);
-}
-END_TEST
-
 static bool process_exists(pid_t pid)
 {
 	return kill(pid, 0) == 0;
@@ -494,7 +466,6 @@ static void cases(TCase *t)
 	tcase_add_test(t, nobody_is_heard_without_the_token);
 	tcase_add_test(t, a_worker_outlives_its_daemon);
 	tcase_add_loop_test(t, an_end_that_nobody_saw_is_told_to_the_next_daemon, 0, 4);
-	tcase_add_loop_test(t, the_end_is_heard_in_a_flood_of_calls, 0, 5);
 	tcase_add_test(t, a_paused_guest_uses_no_time);
 	tcase_add_test(t, an_idle_guest_uses_hardly_any_time);
 	tcase_add_loop_test(t, a_killed_worker_leaves_nothing, 0, 2);
