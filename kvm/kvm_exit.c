@@ -92,7 +92,10 @@ static bool dead(struct kvm_cpu *c, const char *why)
 	struct kvm_sregs s = { 0 };
 	char text[250];
 
-	ioctl(c->fd, KVM_GET_REGS, &r);
+	if (c->run->kvm_valid_regs & KVM_SYNC_X86_REGS)
+		r = c->run->s.regs.regs;
+	else
+		ioctl(c->fd, KVM_GET_REGS, &r);
 	ioctl(c->fd, KVM_GET_SREGS, &s);
 	snprintf(text, sizeof(text),
 		 "%.110s on cpu %u at %x:%llx, rsp %llx, flags %llx, cr0 %llx, cr2 %llx, cr3 %llx",

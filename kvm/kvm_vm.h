@@ -40,7 +40,6 @@ struct kvm_machine {
 	int vm;
 	enum kvm_log log_by;
 	int xsave_size;
-	uint32_t tsc_khz;
 
 	pthread_mutex_t
 	    lock; /* guards slots, logging and the rings; the map's changes are in order */
