@@ -144,7 +144,13 @@ static int set_value(struct parsing *p, const struct rpc_field *f, const char *t
 	json_object *v = NULL;
 	int r;
 
-	if (f->type == RPC_FILE)
+	if (f->type == RPC_FILE && !strcmp(p->m->name, "disk.create") && !strcmp(f->name, "path")) {
+		/* A new file: an old one of this name must not be opened and written over. */
+		autofree char *abs = words_absolute(text);
+
+		v = abs ? json_object_new_string(abs) : NULL;
+		r = v ? 0 : err_nomem(e);
+	} else if (f->type == RPC_FILE)
 		r = words_file(text, O_RDWR, p->fds, &v, e);
 	else if (f->type == RPC_OBJECT && f->object == &vm_forward_object)
 		r = words_forward(text, &v, e);

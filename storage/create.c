@@ -154,10 +154,8 @@ static int check_target(const char *path, bool overwrite, struct err *e)
 	if (stat(path, &st) < 0)
 		return 0;
 	if (!overwrite) {
-		int r = err_set(e, -EEXIST, "%s exists", path);
-
-		err_hint(e, "choose another name, or say that it may be overwritten");
-		return r;
+		err_set(e, -EEXIST, "%s exists", path);
+		return err_kind(e, "disk.exists");
 	}
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EINVAL, "%s is not a regular file", path);

@@ -33,6 +33,21 @@ const struct disk_format *format_find(const char *name)
 	return NULL;
 }
 
+/* A file without a header of any format, but with the name of one: what is it? */
+static bool named_otherwise(const char *path, struct err *e)
+{
+	const char *dot = strrchr(path, '.');
+	const struct disk_format *f = dot ? format_find(dot + 1) : NULL;
+
+	if (!f || f->probe == raw_format.probe)
+		return false;
+	err_set(e, -EMEDIUMTYPE, "%s is called .%s, and holds no image of this format", path,
+		f->name);
+	err_kind(e, "disk.format");
+	err_hint(e, "if it is a plain copy of a disk, say so with format=raw");
+	return true;
+}
+
 const struct disk_format *format_probe(struct file *f, struct err *e)
 {
 	autofree uint8_t *buf = malloc(HEAD + TAIL);
@@ -51,7 +66,9 @@ const struct disk_format *format_probe(struct file *f, struct err *e)
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
 		if (formats[i]->probe(&p))
-			return formats[i];
+			return formats[i]->probe == raw_format.probe && named_otherwise(f->name, e)
+				   ? NULL
+				   : formats[i];
 	err_lacking(e, "%s is of no known disk format", f->name);
 	return NULL;
 }

@@ -77,9 +77,9 @@ has() {
 	name=$1
 	file=$2
 	shift 2
-	for pattern; do
-		if ! grep -Eq -e "$pattern" "$file"; then
-			fail "$name (no '$pattern' in $file)" "$file"
+	for re; do
+		if ! grep -Eq -e "$re" "$file"; then
+			fail "$name (no '$re' in $file)" "$file"
 			return 1
 		fi
 	done

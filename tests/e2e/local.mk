@@ -1,5 +1,6 @@
 # tests/e2e/: whole programs together, and with programs of others.
-E2E_TESTS = tests/e2e/daemon-of-vmctl.sh tests/e2e/run.sh tests/e2e/life.sh tests/e2e/survive.sh
+E2E_TESTS = tests/e2e/daemon-of-vmctl.sh tests/e2e/run.sh tests/e2e/life.sh tests/e2e/survive.sh \
+	tests/e2e/bad.sh tests/e2e/linux.sh
 dist_check_SCRIPTS += $(E2E_TESTS)
 EXTRA_DIST += tests/e2e/lib.sh
 
@@ -11,3 +12,8 @@ tests_e2e_pty_CFLAGS = $(AM_CFLAGS)
 dist_check_SCRIPTS += tests/e2e/npm/run.sh
 EXTRA_DIST += tests/e2e/npm/clients.golden tests/e2e/npm/clients.js tests/e2e/npm/package-lock.json \
 	tests/e2e/npm/package.json tests/e2e/npm/proxy.js
+
+# More through the forward than make check moves.
+check-e2e-large: all
+	top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) MIB=100 sh $(abs_top_srcdir)/tests/e2e/linux.sh
+.PHONY: check-e2e-large
