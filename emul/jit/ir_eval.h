@@ -8,7 +8,21 @@
 
 #include "emul/jit/ir.h"
 
+/*
+ * With the checks of a sanitizer in it, some hundred copies in one function take a compiler
+ * minutes.
+ */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(undefined_behavior_sanitizer)
+#define IR_INLINE static __attribute__((noinline, unused))
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IR_INLINE static __attribute__((noinline, unused))
+#endif
+#ifndef IR_INLINE
 #define IR_INLINE static inline __attribute__((always_inline))
+#endif
 
 IR_INLINE uint64_t ir_fit(bool is64, uint64_t v)
 {
