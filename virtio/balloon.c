@@ -6,7 +6,7 @@
 
 #include "emul/core/bus.h"
 #include "emul/core/ram.h"
-#include "virtio/mmio.h"
+#include "virtio/classes.h"
 
 enum { ID = 5, QUEUE_SIZE = 128, INFLATE = 0, DEFLATE = 1, PAGE_BITS = 12, STAT_SIZE = 10 };
 
@@ -28,8 +28,8 @@ struct virtio_balloon_state {
 
 struct virtio_balloon {
 	struct virtio v;
-	struct virtio_balloon_state s;
 	struct virtq_chain chain, stats_chain;
+	struct virtio_balloon_state s; /* last: see classes.h */
 };
 
 static struct virtio_balloon *balloon_of(struct virtio *v)
@@ -222,15 +222,10 @@ static void balloon_unplug(struct device *dev)
 	(void)dev;
 }
 
-static const struct device_prop balloon_props[] = { { 0 } };
-static const struct state_field balloon_fields[] = {
-	VIRTIO_STATE(virtio_balloon_state),
-	STATE(virtio_balloon_state, target),
-	STATE(virtio_balloon_state, actual),
-	STATE_ARRAY(virtio_balloon_state, stats),
-	STATE(virtio_balloon_state, holds_stats),
-	STATE_ARRAY(virtio_balloon_state, spare),
-	{ 0 },
-};
+#define balloon_PROPS
+#define balloon_STATE                                                                      \
+	VIRTIO_STATE(virtio_balloon_state), STATE(virtio_balloon_state, target),           \
+	    STATE(virtio_balloon_state, actual), STATE_ARRAY(virtio_balloon_state, stats), \
+	    STATE(virtio_balloon_state, holds_stats), STATE_ARRAY(virtio_balloon_state, spare)
 
-VIRTIO_MMIO_CLASS(balloon, "virtio memory balloon on MMIO registers");
+VIRTIO_CLASSES(balloon, balloon, "memory balloon");

@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "emul/core/machine.h"
 #include "storage/disk.h"
-#include "virtio/mmio.h"
+#include "virtio/classes.h"
 
 enum { ID = 2, SECTOR_BITS = 9, QUEUE_SIZE = 256, SEGMENTS = 126, HEADER_SIZE = 16, ID_LEN = 20 };
 
@@ -52,7 +52,6 @@ struct virtio_blk_state {
 
 struct virtio_blk {
 	struct virtio v;
-	struct virtio_blk_state s;
 	void *disk; /* struct disk; stays the machine's */
 	bool readonly;
 	uint64_t queues;
@@ -60,6 +59,7 @@ struct virtio_blk {
 	struct disk_queue *io;
 	struct list idle; /* requests that are not in flight: made once, used again */
 	unsigned in_flight;
+	struct virtio_blk_state s; /* last: see classes.h */
 };
 
 struct request {
@@ -269,8 +269,7 @@ static void blk_run(struct virtio *v, unsigned n)
 	virtio_flush(v, n, &q);
 	/* The disk may answer inside the call, and the answer locks the device. */
 	disk_queue_plug(b->io);
-	list_for_each(r, &batch, struct request, node)
-	{
+	list_for_each(r, &batch, struct request, node) {
 		list_remove(&r->node);
 		b->in_flight++;
 		device_unlock(&v->dev);
@@ -355,17 +354,16 @@ static void blk_unplug(struct device *dev)
 
 	b->v.generation++;
 	disk_queue_free(b->io);
-	list_for_each(r, &b->idle, struct request, node) free(r);
+	list_for_each(r, &b->idle, struct request, node)
+		free(r);
 }
 
-static const struct device_prop blk_props[] = {
-	PROP(POINTER, virtio_blk, disk, NULL, "the disk"),
-	PROP(BOOL, virtio_blk, readonly, "false", "refuse writes"),
-	PROP(UINT, virtio_blk, queues, "1", "request queues"),
-	PROP(STRING, virtio_blk, serial, NULL,
-	     "serial number that the guest sees; the name when absent"),
-	{ 0 },
-};
-static const struct state_field blk_fields[] = { VIRTIO_STATE(virtio_blk_state), { 0 } };
+#define blk_PROPS                                                       \
+	PROP(POINTER, virtio_blk, disk, NULL, "the disk"),              \
+	    PROP(BOOL, virtio_blk, readonly, "false", "refuse writes"), \
+	    PROP(UINT, virtio_blk, queues, "1", "request queues"),      \
+	    PROP(STRING, virtio_blk, serial, NULL,                      \
+		 "serial number that the guest sees; the name when absent"),
+#define blk_STATE VIRTIO_STATE(virtio_blk_state)
 
-VIRTIO_MMIO_CLASS(blk, "virtio disk on MMIO registers");
+VIRTIO_CLASSES(blk, blk, "disk");

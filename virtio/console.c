@@ -3,7 +3,7 @@
  * to the guest come from the chardev's thread, bytes from it leave on the I/O loop.
  */
 #include "emul/core/chardev.h"
-#include "virtio/mmio.h"
+#include "virtio/classes.h"
 
 enum { ID = 3, QUEUE_SIZE = 64, RX = 0, TX = 1, CHUNK = 4096 };
 
@@ -19,9 +19,9 @@ struct virtio_console_state {
 
 struct virtio_console {
 	struct virtio v;
-	struct virtio_console_state s;
 	void *chardev; /* struct chardev */
 	struct virtq_chain chain;
+	struct virtio_console_state s; /* last: see classes.h */
 };
 
 static struct virtio_console *console_of(struct virtio *v)
@@ -149,16 +149,9 @@ static void console_unplug(struct device *dev)
 		((struct chardev *)c->chardev)->on_input = NULL;
 }
 
-static const struct device_prop console_props[] = {
-	PROP(POINTER, virtio_console, chardev, NULL, "where the bytes go"),
-	{ 0 },
-};
-static const struct state_field console_fields[] = {
-	VIRTIO_STATE(virtio_console_state),
-	STATE(virtio_console_state, cols),
-	STATE(virtio_console_state, rows),
-	STATE_ARRAY(virtio_console_state, spare),
-	{ 0 },
-};
+#define console_PROPS PROP(POINTER, virtio_console, chardev, NULL, "where the bytes go"),
+#define console_STATE                                                          \
+	VIRTIO_STATE(virtio_console_state), STATE(virtio_console_state, cols), \
+	    STATE(virtio_console_state, rows), STATE_ARRAY(virtio_console_state, spare)
 
-VIRTIO_MMIO_CLASS(console, "virtio console on MMIO registers");
+VIRTIO_CLASSES(console, console, "console");

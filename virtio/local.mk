@@ -8,6 +8,7 @@ virtio_libvirtio_la_SOURCES = \
 	virtio/net.c \
 	virtio/p9.c virtio/p9.h virtio/p9_parts.h \
 	virtio/p9_attr.c virtio/p9_file.c virtio/p9_msg.c virtio/p9_path.c virtio/p9_tree.c \
+	virtio/pci.c virtio/pci.h virtio/classes.h \
 	virtio/queue.c virtio/queue.h \
 	virtio/rng.c \
 	virtio/virtio.c virtio/virtio.h

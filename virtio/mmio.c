@@ -86,11 +86,6 @@ static uint64_t mmio_read(struct device *dev, uint64_t off, unsigned size)
 	return 0;
 }
 
-static void put_half(uint64_t *v, uint64_t half, bool high)
-{
-	*v = high ? (*v & UINT32_MAX) | half << 32 : (*v & ~(uint64_t)UINT32_MAX) | half;
-}
-
 static void write_queue(struct virtio *v, uint64_t off, uint32_t val)
 {
 	struct virtio_state *s = v->s;
@@ -112,12 +107,12 @@ static void write_queue(struct virtio *v, uint64_t off, uint32_t val)
 	}
 	switch (off) {
 	case QUEUE_NUM: s->size[n] = (uint16_t)MIN(val, UINT32_C(0xffff)); break;
-	case QUEUE_DESC: put_half(&s->desc[n], val, false); break;
-	case QUEUE_DESC + 4: put_half(&s->desc[n], val, true); break;
-	case QUEUE_DRIVER: put_half(&s->driver[n], val, false); break;
-	case QUEUE_DRIVER + 4: put_half(&s->driver[n], val, true); break;
-	case QUEUE_DEVICE: put_half(&s->device[n], val, false); break;
-	case QUEUE_DEVICE + 4: put_half(&s->device[n], val, true); break;
+	case QUEUE_DESC: virtio_put_half(&s->desc[n], val, false); break;
+	case QUEUE_DESC + 4: virtio_put_half(&s->desc[n], val, true); break;
+	case QUEUE_DRIVER: virtio_put_half(&s->driver[n], val, false); break;
+	case QUEUE_DRIVER + 4: virtio_put_half(&s->driver[n], val, true); break;
+	case QUEUE_DEVICE: virtio_put_half(&s->device[n], val, false); break;
+	case QUEUE_DEVICE + 4: virtio_put_half(&s->device[n], val, true); break;
 	}
 }
 
@@ -139,7 +134,7 @@ static void mmio_write(struct device *dev, uint64_t off, uint64_t val, unsigned 
 	case DRIVER_FEATURES_SEL: s->driver_features_select = (uint32_t)val; break;
 	case DRIVER_FEATURES:
 		if (s->driver_features_select < 2 && !(s->status & VIRTIO_FEATURES_OK))
-			put_half(&s->features, (uint32_t)val, s->driver_features_select);
+			virtio_put_half(&s->features, (uint32_t)val, s->driver_features_select);
 		break;
 	case QUEUE_SEL: s->queue_select = (uint32_t)val; break;
 	case QUEUE_NOTIFY: virtio_kick(v, (uint32_t)val & 0xffff); break;

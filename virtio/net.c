@@ -7,7 +7,7 @@
 
 #include "emul/core/machine.h"
 #include "netdev/netdev.h"
-#include "virtio/mmio.h"
+#include "virtio/classes.h"
 
 enum { ID = 1, QUEUE_SIZE = 256, RX = 0, TX = 1, CTRL = 2, HEADER_SIZE = 12 };
 
@@ -36,10 +36,10 @@ struct virtio_net_state {
 
 struct virtio_net {
 	struct virtio v;
-	struct virtio_net_state s;
 	void *netdev; /* struct netdev, or NULL: no cable */
 	uint64_t mac; /* six bytes, the first in the low bits */
 	struct virtq_chain chain;
+	struct virtio_net_state s; /* last: see classes.h */
 };
 
 static struct virtio_net *net_of(struct virtio *v)
@@ -303,17 +303,11 @@ static void net_unplug(struct device *dev)
 		netdev_receive(n->netdev, NULL, NULL);
 }
 
-static const struct device_prop net_props[] = {
-	PROP(POINTER, virtio_net, netdev, NULL, "the back end; without one there is no cable"),
-	PROP(UINT, virtio_net, mac, "0", "address, the first byte in the low bits"),
-	{ 0 },
-};
-static const struct state_field net_fields[] = {
-	VIRTIO_STATE(virtio_net_state),
-	STATE(virtio_net_state, promiscuous),
-	STATE(virtio_net_state, all_multicast),
-	STATE_ARRAY(virtio_net_state, spare),
-	{ 0 },
-};
+#define net_PROPS                                                                               \
+	PROP(POINTER, virtio_net, netdev, NULL, "the back end; without one there is no cable"), \
+	    PROP(UINT, virtio_net, mac, "0", "address, the first byte in the low bits"),
+#define net_STATE                                                             \
+	VIRTIO_STATE(virtio_net_state), STATE(virtio_net_state, promiscuous), \
+	    STATE(virtio_net_state, all_multicast), STATE_ARRAY(virtio_net_state, spare)
 
-VIRTIO_MMIO_CLASS(net, "virtio network card on MMIO registers");
+VIRTIO_CLASSES(net, net, "network card");

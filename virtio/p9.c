@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "virtio/mmio.h"
+#include "virtio/classes.h"
 #include "virtio/p9.h"
 
 enum { ID = 9, QUEUE_SIZE = 128, TAG_MAX = 254, CONFIG_SIZE = 2 + TAG_MAX };
@@ -20,13 +20,13 @@ struct virtio_p9_state {
 
 struct virtio_p9 {
 	struct virtio v;
-	struct virtio_p9_state s;
 	uint64_t dir_fd; /* stays the machine's */
 	char *tag;
 	bool readonly;
 	struct p9_share *share;
 	uint8_t *msg, *reply; /* P9_MSIZE each: a message is copied before it is looked at */
 	struct virtq_chain chain;
+	struct virtio_p9_state s; /* last: see classes.h */
 };
 
 static struct virtio_p9 *p9_of(struct virtio *v)
@@ -127,13 +127,11 @@ static void p9_unplug(struct device *dev)
 	free(p->reply);
 }
 
-static const struct device_prop p9_props[] = {
-	PROP(UINT, virtio_p9, dir_fd, "0xffffffffffffffff",
-	     "descriptor of the directory; none: there is nothing to mount"),
-	PROP(STRING, virtio_p9, tag, "share", "by what name the guest mounts it"),
-	PROP(BOOL, virtio_p9, readonly, "false", "refuse changes"),
-	{ 0 },
-};
-static const struct state_field p9_fields[] = { VIRTIO_STATE(virtio_p9_state), { 0 } };
+#define p9_PROPS                                                                       \
+	PROP(UINT, virtio_p9, dir_fd, "0xffffffffffffffff",                            \
+	     "descriptor of the directory; none: there is nothing to mount"),          \
+	    PROP(STRING, virtio_p9, tag, "share", "by what name the guest mounts it"), \
+	    PROP(BOOL, virtio_p9, readonly, "false", "refuse changes"),
+#define p9_STATE VIRTIO_STATE(virtio_p9_state)
 
-VIRTIO_MMIO_CLASS_AS(p9, 9p, "virtio shared directory (9P) on MMIO registers");
+VIRTIO_CLASSES(p9, 9p, "shared directory (9P)");

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <sys/random.h>
 
-#include "virtio/mmio.h"
+#include "virtio/classes.h"
 
 enum { ID = 4, REQUEST = 0, CHUNK = 4096 };
 
@@ -13,8 +13,8 @@ struct virtio_rng_state {
 
 struct virtio_rng {
 	struct virtio v;
-	struct virtio_rng_state s;
 	struct virtq_chain chain;
+	struct virtio_rng_state s; /* last: see classes.h */
 };
 
 /* seccomp: getrandom - entropy for the guest */
@@ -75,7 +75,7 @@ static void rng_unplug(struct device *dev)
 	(void)dev;
 }
 
-static const struct device_prop rng_props[] = { { 0 } };
-static const struct state_field rng_fields[] = { VIRTIO_STATE(virtio_rng_state), { 0 } };
+#define rng_PROPS
+#define rng_STATE VIRTIO_STATE(virtio_rng_state)
 
-VIRTIO_MMIO_CLASS(rng, "virtio entropy source on MMIO registers");
+VIRTIO_CLASSES(rng, rng, "entropy source");

@@ -54,7 +54,7 @@ bool virtio_queue(struct virtio *v, unsigned n, struct virtq *q)
 	uint64_t size = s->size[n];
 	bool packed = virtio_has(v, VIRTIO_F_PACKED);
 
-	if (!virtio_alive(v) || !s->ready[n])
+	if (!virtio_alive(v) || v->no_dma || !s->ready[n])
 		return false;
 	*q = (struct virtq){
 		.bus = v->dev.bus,
@@ -154,7 +154,7 @@ void virtio_reset(struct virtio *v)
 	}
 	if (v->type->reset)
 		v->type->reset(v);
-	v->interrupt(v, VIRTIO_MAX_QUEUES);
+	v->interrupt(v, VIRTIO_LINE_ONLY);
 }
 
 /* Section 3.1.1: FEATURES_OK stays clear when the set is one that we cannot serve. */
@@ -239,7 +239,7 @@ void virtio_plug(struct virtio *v, const struct virtio_type *type, struct virtio
 void virtio_loaded(struct virtio *v)
 {
 	v->generation++;
-	v->interrupt(v, VIRTIO_MAX_QUEUES);
+	v->interrupt(v, VIRTIO_LINE_ONLY);
 	if (!virtio_alive(v))
 		return;
 	if (v->type->ready)

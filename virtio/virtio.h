@@ -2,8 +2,8 @@
  * virtio.h - what all virtio devices share (OASIS "Virtual I/O Device (VIRTIO) Version 1.2"):
  * status, features, queues, interrupts. A device type is one file with a struct virtio_type; a
  * transport (mmio.c, pci.c) puts registers in front of it. VIRTIO_CLASSES() at the end of a
- * type's file makes one device class for each transport, so type and transport share one lock
- * and one saved state.
+ * type's file (classes.h) makes one device class for each transport, so type and transport share
+ * one lock and one saved state.
  *
  * Queue work runs on the machine's I/O loop with the device locked: a kick from a vCPU only posts
  * it. In tests without a loop it runs at once.
@@ -14,7 +14,7 @@
 #include "emul/core/device.h"
 #include "virtio/queue.h"
 
-enum { VIRTIO_MAX_QUEUES = 32 };
+enum { VIRTIO_MAX_QUEUES = 32, VIRTIO_LINE_ONLY = VIRTIO_MAX_QUEUES + 1 };
 
 /* Device status, section 2.1. */
 enum {
@@ -90,9 +90,11 @@ struct virtio {
 	struct device dev;
 	const struct virtio_type *type;
 	struct virtio_state *s; /* inside the container's state struct */
-	/* Set by the transport: the interrupt for a queue, or for the configuration
-	 * (VIRTIO_MAX_QUEUES). */
+	/* Set by the transport: the interrupt for a queue, for the configuration
+	 * (VIRTIO_MAX_QUEUES), or none: only the line follows the state (VIRTIO_LINE_ONLY). */
 	void (*interrupt)(struct virtio *v, unsigned queue);
+	void *transport; /* what belongs to it */
+	bool no_dma;     /* it may not touch memory now: rings rest */
 	uint32_t kicked; /* queues with posted work; guarded by the device's lock */
 	bool posted;
 	unsigned generation; /* counts resets, so that completions of an earlier life are dropped */
@@ -132,6 +134,13 @@ void virtio_kick(struct virtio *v, unsigned queue);
 uint64_t virtio_config_read(struct virtio *v, uint32_t off, unsigned size);
 void virtio_config_write(struct virtio *v, uint32_t off, uint64_t val, unsigned size);
 void virtio_loaded(struct virtio *v);
+/* One half of a register of 64 bits. */
+static inline void virtio_put_half(uint64_t *v, uint64_t half, bool high)
+{
+	half &= UINT32_MAX;
+	*v = high ? (*v & UINT32_MAX) | half << 32 : (*v & ~(uint64_t)UINT32_MAX) | half;
+}
 int virtio_check(struct virtio *v, struct err *e);
+void virtio_device_quiesce(struct device *dev);
 
 #endif

@@ -201,6 +201,8 @@ static int add_disks(struct machine *m, struct err *e)
 			r = device_set_pointer(dev, "disk", d->disk, e);
 		if (!r)
 			r = device_set(dev, "readonly", d->readonly || d->cdrom ? "on" : "off", e);
+		if (!r) /* one a CPU; both limits are 32 */
+			r = device_set_uint(dev, "queues", m->config.cpus, e);
 		if (!r)
 			r = slot_plug(m, dev, e);
 	}
