@@ -45,6 +45,11 @@ tests_fuzz_fuzz_vmdef_SOURCES = tests/fuzz/fuzz_vmdef.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_vmdef_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_vmdef_LDADD = protocol/libprotocol.la base/libbase.la
 
+FUZZ_TARGETS += tests/fuzz/fuzz_virtio
+tests_fuzz_fuzz_virtio_SOURCES = tests/fuzz/fuzz_virtio.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_virtio_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_virtio_LDADD = $(EMUL_LIBS)
+
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-targets: $(BUILT_SOURCES)
 	$(MAKE) $(FUZZ_TARGETS)
