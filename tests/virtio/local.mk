@@ -13,3 +13,5 @@ check_PROGRAMS += tests/virtio/check_pci
 tests_virtio_check_pci_SOURCES = tests/virtio/check_pci.c
 tests_virtio_check_pci_CFLAGS = $(TEST_CFLAGS)
 tests_virtio_check_pci_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+
+dist_check_SCRIPTS += tests/virtio/share-linux.sh
