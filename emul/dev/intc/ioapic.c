@@ -93,6 +93,8 @@ static void ioapic_input(struct device *dev, unsigned i, bool level)
 	struct ioapic *a = ioapic_of(dev);
 	uint32_t was = a->s.level;
 
+	if (i >= INPUTS)
+		return;
 	a->s.level = (was & ~(UINT32_C(1) << i)) | (uint32_t)level << i;
 	if (a->s.entry[i] & LEVEL)
 		update(a);
