@@ -50,8 +50,16 @@ static uint64_t call(char *S, const struct interp_insn *o)
 	return ((fn_args *)(uintptr_t)o->imm)(S, v[0], v[1], v[2], v[3], v[4], v[5]);
 }
 
-uint64_t interp_run(struct jit_cpu *cpu, const struct interp *in, const struct interp_insn *o,
-		    const void *const **labels)
+/*
+ * clang takes minutes over this function with checks in it. What operations compute is checked all
+ * the same: with sanitizers ir_eval.h is functions of its own.
+ */
+#ifdef __clang__
+__attribute__((no_sanitize("address", "undefined")))
+#endif
+uint64_t
+interp_run(struct jit_cpu *cpu, const struct interp *in, const struct interp_insn *o,
+	   const void *const **labels)
 {
 	static const void *const table[] = {
 #define X(n)                                                                         \
