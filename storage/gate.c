@@ -76,7 +76,7 @@ static int denied(const struct disk_ref *ref, const char *why, struct err *e)
 {
 	err_set(e, -EPERM, "%s names %.200s as its %s, %s", ref->from, ref->name,
 		kind_names[ref->kind], why);
-	err_hint(e, "if you trust this image, allow the directory of that file (--allow DIR)");
+	err_hint(e, "if you trust this image, put that file beneath the directory of the image");
 	err_kind(e, "disk.denied");
 	return -EPERM;
 }

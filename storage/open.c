@@ -159,7 +159,7 @@ static int denied(const struct disk_ref *ref, struct err *e)
 {
 	err_set(e, -EPERM, "%s names another file, %.200s, which was not allowed", ref->from,
 		ref->name);
-	err_hint(e, "if you trust this image, allow the directory of that file (--allow DIR)");
+	err_hint(e, "if you trust this image, put that file beneath the directory of the image");
 	err_kind(e, "disk.denied");
 	return -EPERM;
 }
