@@ -22,6 +22,7 @@
  * seccomp setup: eventfd2, epoll_create1, timerfd_create, fcntl, pipe2 - loops
  * seccomp setup: getrandom, openat, newfstatat, socket, getsockname - networks
  * seccomp: timerfd_settime, accept4, recvmsg, sendmsg, getsockopt, fcntl - control socket
+ * seccomp: shutdown, recvfrom - its end
  * seccomp: setsockopt, getrandom, getuid, geteuid, getgid, getegid - libraries
  * seccomp: epoll_wait, epoll_pwait, epoll_ctl - event loops
  * seccomp: read, write, writev, close - the same

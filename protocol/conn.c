@@ -40,7 +40,8 @@ struct conn {
 	struct loop *loop;
 	int fd;
 	bool packets, eof, reading;
-	size_t max_packet; /* that the socket takes */
+	bool broken, reset; /* the other side reads no more; it had left things unread */
+	size_t max_packet;  /* that the socket takes */
 	const struct conn_ops *ops;
 	void *arg;
 	struct framing in;
@@ -79,13 +80,37 @@ static void out_free(struct out_msg *m)
 	free(m);
 }
 
-void conn_free(struct conn *c)
+static void drop_output(struct conn *c)
 {
 	struct out_msg *m;
 
+	list_for_each(m, &c->out, struct out_msg, node) {
+		list_remove(&m->node);
+		out_free(m);
+	}
+	c->backlog = 0;
+}
+
+/*
+ * A socket that is closed while something lies in it unread resets the connection: the other side
+ * is told so before it is given what we said last. So nothing more is let in, and what is there is
+ * taken out. seccomp: shutdown, recvfrom - end of a connection
+ */
+static void close_socket(int fd)
+{
+	char byte;
+
+	shutdown(fd, SHUT_RD);
+	while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) > 0)
+		;
+	close(fd);
+}
+
+void conn_free(struct conn *c)
+{
 	if (c->freed)
 		*c->freed = true;
-	list_for_each(m, &c->out, struct out_msg, node) out_free(m);
+	drop_output(c);
 	for (size_t i = 0; i < c->n_arrived; i++)
 		conn_fds_close(&c->arrived[i].fds);
 	loop_watch_free(c->watch);
@@ -93,7 +118,7 @@ void conn_free(struct conn *c)
 	framing_free(&c->in);
 	free(c->buf);
 	if (c->fd >= 0)
-		close(c->fd);
+		close_socket(c->fd);
 	free(c);
 }
 
@@ -240,7 +265,7 @@ static bool got_bytes(struct conn *c, const char *data, size_t len)
 		}
 	}
 	/* Only a header must be quick: a body may be long, and its sender slow. */
-	loop_timer_set(c->timer, framing_inside(&c->in) ? HEADER_NS : -1);
+	loop_timer_set(c->timer, c->broken ? 0 : framing_inside(&c->in) ? HEADER_NS : -1);
 	return true;
 }
 
@@ -279,6 +304,25 @@ static void got_eof(struct conn *c)
 	c->ops->eof(c->arg, half);
 }
 
+/* Nothing was read. False: stop reading for now, or the connection is gone. */
+static bool read_failed(struct conn *c)
+{
+	struct err e;
+
+	/* Told once and before what was sent earlier, which can still be read. */
+	if (errno == ECONNRESET && !c->reset) {
+		c->reset = true;
+		return true;
+	}
+	if (errno == EINTR || (errno == EAGAIN && !c->broken))
+		return false;
+	if (errno == EAGAIN)
+		errno = EPIPE;
+	err_sys(&e, c->broken ? "cannot write to the socket" : "cannot read from the socket");
+	failed(c, &e);
+	return false;
+}
+
 /* One read. False: stop reading for now, or the connection is gone. */
 static bool read_once(struct conn *c)
 {
@@ -296,13 +340,8 @@ static bool read_once(struct conn *c)
 	struct err e;
 	int r;
 
-	if (n < 0) {
-		if (errno == EAGAIN || errno == EINTR)
-			return false;
-		err_sys(&e, "cannot read from the socket");
-		failed(c, &e);
-		return false;
-	}
+	if (n < 0)
+		return read_failed(c);
 	r = take_control(&h, c->packets ? CONN_FDS : CONN_FDS_STREAM, &fds, &e);
 	if (r == 0 && h.msg_flags & MSG_TRUNC) {
 		conn_fds_close(&fds);
@@ -348,23 +387,40 @@ static ssize_t send_some(struct conn *c, struct out_msg *m)
 	return sendmsg(c->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/*
+ * Who reads no more may have said something before: the owner is told when all of that is read, by
+ * read_failed(). False: it has been told.
+ */
+static bool write_failed(struct conn *c)
+{
+	struct err e;
+
+	if ((errno == EPIPE || errno == ECONNRESET) && c->reading && !c->eof) {
+		c->broken = true;
+		drop_output(c);
+		loop_timer_set(c->timer, 0);
+		return true;
+	}
+	err_sys(&e, "cannot write to the socket");
+	failed(c, &e);
+	return false;
+}
+
 /* False: failed, and the owner has been told. */
 static bool write_out(struct conn *c)
 {
 	while (!list_empty(&c->out)) {
 		struct out_msg *m = list_entry(c->out.next, struct out_msg, node);
 		ssize_t n = send_some(c, m);
-		struct err e;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
-		if (n < 0) {
-			err_sys(&e, "cannot write to the socket");
-			failed(c, &e);
+		if (n < 0 && !write_failed(c))
 			return false;
-		}
+		if (n < 0)
+			break;
 		conn_fds_close(&m->fds);
 		m->done += (size_t)n;
 		c->backlog -= (size_t)n;
@@ -392,12 +448,19 @@ static void on_ready(void *arg, int fd, unsigned events)
 	}
 }
 
-/* A header that was never finished; or, on a half-closed connection, is the other half closed? */
+/*
+ * A header that was never finished; on a half-closed connection: is the other half closed? On one
+ * that cannot be written to: what is left to read?
+ */
 static void on_timer(void *arg)
 {
 	struct conn *c = arg;
 	struct err e;
 
+	if (c->broken && !c->eof) {
+		conn_drain(c);
+		return;
+	}
 	if (c->eof) {
 		struct pollfd p = { .fd = c->fd };
 
@@ -506,6 +569,10 @@ int conn_send(struct conn *c, json_object *v, const int *fds, size_t n, struct e
 		out_free(m);
 		return rpc_error(e, "limit.reached", "a packet may have at most %zu bytes",
 				 c->max_packet);
+	}
+	if (c->broken) { /* lost, as if it had been sent a moment earlier */
+		out_free(m);
+		return 0;
 	}
 	c->backlog += m->len;
 	list_append(&c->out, &m->node);

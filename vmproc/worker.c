@@ -56,7 +56,7 @@ static void session_new(struct worker *w, int fd)
 		session_free(list_entry(w->sessions.next, struct session, node));
 }
 
-/* seccomp: accept4, getsockopt, recvmsg, sendmsg - the daemon */
+/* seccomp: accept4, getsockopt, recvmsg, sendmsg, shutdown, recvfrom - the daemon */
 static void on_accept(void *arg, int fd, unsigned events)
 {
 	int got = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

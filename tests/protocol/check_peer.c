@@ -553,6 +553,99 @@ START_TEST(notifications_reach_the_client)
 }
 END_TEST
 
+/* The event was sent, and the connection ended, before our last request was read. */
+#define EVENT_TEXT "{\"jsonrpc\":\"2.0\",\"method\":\"exit\"}\n"
+
+static void send_request(struct rpc_peer *p)
+{
+	struct err e;
+
+	ck_assert_int_eq(rpc_send(p, "vm.list", NULL, NULL, 0, NULL, NULL, &e), 0);
+	rpc_peer_flush(p);
+}
+
+static void run_until_closed(struct world *w)
+{
+	for (int i = 0; i < 100 && !w->client_closed; i++)
+		loop_once(w->loop, true);
+	ck_assert(w->client_closed);
+}
+
+START_TEST(last_words_arrive_though_a_request_was_never_read)
+{
+	struct world w;
+	struct err e;
+	int sv[2];
+
+	world_init(&w, types[_i], true);
+	ck_assert_int_eq(socketpair(AF_UNIX, types[_i] | SOCK_CLOEXEC, 0, sv), 0);
+	ck_assert_int_eq(rpc_peer_new(w.loop, sv[0], &client_ops, &w, &w.client, &e), 0);
+	send_request(w.client);
+	ck_assert_int_eq(send(sv[1], EVENT_TEXT, strlen(EVENT_TEXT), 0), strlen(EVENT_TEXT));
+	close(sv[1]);
+	run_until_closed(&w);
+	ck_assert_uint_eq(w.events, 1);
+	ck_assert_str_eq(w.last_event, "exit");
+	world_free(&w);
+}
+END_TEST
+
+START_TEST(last_words_arrive_though_a_request_can_not_be_sent)
+{
+	struct world w;
+	struct err e;
+	int sv[2];
+
+	world_init(&w, types[_i], true);
+	ck_assert_int_eq(socketpair(AF_UNIX, types[_i] | SOCK_CLOEXEC, 0, sv), 0);
+	ck_assert_int_eq(rpc_peer_new(w.loop, sv[0], &client_ops, &w, &w.client, &e), 0);
+	ck_assert_int_eq(send(sv[1], EVENT_TEXT, strlen(EVENT_TEXT), 0), strlen(EVENT_TEXT));
+	close(sv[1]);
+	send_request(w.client);
+	send_request(w.client);
+	run_until_closed(&w);
+	ck_assert_uint_eq(w.events, 1);
+	world_free(&w);
+}
+END_TEST
+
+/* It may hold the connection open for ever: it is no use to us. */
+START_TEST(who_closes_its_reading_half_is_given_up)
+{
+	struct world w;
+	struct err e;
+	int sv[2];
+
+	world_init(&w, types[_i], true);
+	ck_assert_int_eq(socketpair(AF_UNIX, types[_i] | SOCK_CLOEXEC, 0, sv), 0);
+	ck_assert_int_eq(rpc_peer_new(w.loop, sv[0], &client_ops, &w, &w.client, &e), 0);
+	ck_assert_int_eq(shutdown(sv[1], SHUT_RD), 0);
+	send_request(w.client);
+	run_until_closed(&w);
+	close(sv[1]);
+	world_free(&w);
+}
+END_TEST
+
+START_TEST(a_peer_that_is_freed_resets_nothing)
+{
+	char buf[256];
+	struct world w;
+	struct err e;
+
+	world_init(&w, types[_i], true);
+	ck_assert_int_eq(rpc_notify(w.server, "exit", NULL, &e), 0);
+	rpc_peer_flush(w.server);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(send(w.raw, "{}", 2, 0), 2);
+	rpc_peer_free(w.server);
+	w.server = NULL;
+	ck_assert_int_gt(recv(w.raw, buf, sizeof(buf), MSG_DONTWAIT), 0);
+	ck_assert_int_eq(recv(w.raw, buf, sizeof(buf), MSG_DONTWAIT), 0);
+	world_free(&w);
+}
+END_TEST
+
 static void cases(TCase *t)
 {
 	tcase_add_loop_test(t, what_goes_in_comes_out, 0, ARRAY_SIZE(wire));
@@ -567,6 +660,12 @@ static void cases(TCase *t)
 	tcase_add_test(t, a_handler_may_free_its_peer);
 	tcase_add_test(t, limits_hold_one_above_and_not_one_below);
 	tcase_add_loop_test(t, notifications_reach_the_client, 0, ARRAY_SIZE(types));
+	tcase_add_loop_test(t, last_words_arrive_though_a_request_was_never_read, 0,
+			    ARRAY_SIZE(types));
+	tcase_add_loop_test(t, last_words_arrive_though_a_request_can_not_be_sent, 0,
+			    ARRAY_SIZE(types));
+	tcase_add_loop_test(t, who_closes_its_reading_half_is_given_up, 0, ARRAY_SIZE(types));
+	tcase_add_loop_test(t, a_peer_that_is_freed_resets_nothing, 0, ARRAY_SIZE(types));
 }
 
 int main(void)
