@@ -148,9 +148,10 @@ static int give_next(struct opener *op, const struct disk_ref *ref, struct disk_
 {
 	struct disk_link *l = op->next < op->chain->n ? &op->chain->links[op->next] : NULL;
 
-	if (!l || l->temporary || !l->name || strcmp(l->name, ref->name) || l->fd < 0) {
+	if (!l || l->temporary || !l->name || l->fd < 0 ||
+	    (ref->name && strcmp(l->name, ref->name))) {
 		err_set(e, -EPERM, "%s names %.200s, which was not there when it was looked at",
-			ref->from, ref->name);
+			ref->from, ref->name ? ref->name : "a parent");
 		return err_kind(e, "disk.denied"), -EPERM;
 	}
 	op->next++;

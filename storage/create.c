@@ -62,15 +62,29 @@ static int parse_options(const struct disk_format *f, char *text, const char **v
 	return 0;
 }
 
-int disk_create_file(struct file *f, const struct disk_create *c, struct err *e)
+typedef int more_fn(void *arg, const char *name, struct file **ret, struct err *e);
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static int create_in(struct file *f, const struct disk_create *c, more_fn *more, void *arg,
+		     struct err *e)
 {
 	const struct disk_format *format = format_find(c->format ? c->format : "");
 	autofree char *text = strdup(c->options ? c->options : "");
 	const char *values[OPTIONS_MAX];
-	struct create_args a = { .size = c->size,
+	struct create_args a = { .name = last_part(f->name),
+				 .size = c->size,
 				 .backing = c->backing,
 				 .backing_format = c->backing_format,
-				 .values = values };
+				 .parent = c->parent,
+				 .values = values,
+				 .more = more,
+				 .arg = arg };
 	int r;
 
 	if (!text)
@@ -90,7 +104,13 @@ int disk_create_file(struct file *f, const struct disk_create *c, struct err *e)
 	return r < 0 ? r : format->create(f, &a, e);
 }
 
-int disk_create_fd(int fd, const char *name, const struct disk_create *c, struct err *e)
+int disk_create_file(struct file *f, const struct disk_create *c, struct err *e)
+{
+	return create_in(f, c, NULL, NULL, e);
+}
+
+static int create_synced(int fd, const char *name, const struct disk_create *c, more_fn *more,
+			 void *arg, struct err *e)
 {
 	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3), r;
 	struct file *f;
@@ -100,11 +120,16 @@ int disk_create_fd(int fd, const char *name, const struct disk_create *c, struct
 	r = file_from_fd(own, name, true, &f, e);
 	if (r < 0)
 		return r;
-	r = disk_create_file(f, c, e);
+	r = create_in(f, c, more, arg, e);
 	if (r == 0)
 		r = file_sync(f, e);
 	file_close(f);
 	return r;
+}
+
+int disk_create_fd(int fd, const char *name, const struct disk_create *c, struct err *e)
+{
+	return create_synced(fd, name, c, NULL, NULL, e);
 }
 
 static int sync_directory(const char *path, struct err *e)
@@ -163,25 +188,103 @@ static int check_target(const char *path, bool overwrite, struct err *e)
 	return fd < 0 ? create_failed(path, e) : image_lock(fd, path, true, e);
 }
 
-int disk_create(const char *path, const struct disk_create *c, bool overwrite, struct err *e)
+/* The image and the files beside it, under their temporary names until all are complete. */
+struct aside {
+	char *temporary, *path;
+};
+
+struct making {
+	const char *path;
+	bool overwrite;
+	struct aside *v; /* [0] is the image itself */
+	unsigned n, published;
+};
+
+/* Opens a temporary file that will become path; returns its fd. */
+static int make_aside(struct making *m, const char *path, struct err *e)
 {
-	char aside[PATH_MAX];
-	autoclose int fd = -1;
-	int r = check_target(path, overwrite, e);
+	struct aside *all;
+	char name[PATH_MAX];
+	int r = check_target(path, m->overwrite, e), fd;
 
 	if (r < 0)
 		return r;
-	if (snprintf(aside, sizeof(aside), "%s.XXXXXX", path) >= (int)sizeof(aside))
+	if (m->n == FILES_MAX)
+		return err_set(e, -EINVAL, "%s would be more than %d files", m->path, FILES_MAX);
+	if (snprintf(name, sizeof(name), "%s.XXXXXX", path) >= (int)sizeof(name))
 		return err_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", path);
-	fd = mkostemp(aside, O_CLOEXEC);
+	all = realloc(m->v, (m->n + 1) * sizeof(*all));
+	if (!all)
+		return err_nomem(e);
+	m->v = all;
+	fd = mkostemp(name, O_CLOEXEC);
 	if (fd < 0)
 		return create_failed(path, e);
-	r = disk_create_fd(fd, path, c, e);
-	if (r == 0 && fchmod(fd, 0644) < 0)
+	all[m->n] = (struct aside){ strdup(name), strdup(path) };
+	if (fchmod(fd, 0644) < 0)
 		r = create_failed(path, e);
+	else if (!all[m->n].temporary || !all[m->n].path)
+		r = err_nomem(e);
+	if (r < 0) {
+		unlink(name);
+		free(all[m->n].temporary);
+		free(all[m->n].path);
+		close(fd);
+		return r;
+	}
+	m->n++;
+	return fd;
+}
+
+static int more_aside(void *arg, const char *name, struct file **ret, struct err *e)
+{
+	struct making *m = arg;
+	const char *slash = strrchr(m->path, '/');
+	char path[PATH_MAX];
+	int fd, dir = slash ? (int)(slash - m->path) + 1 : 0;
+
+	if (snprintf(path, sizeof(path), "%.*s%s", dir, m->path, name) >= (int)sizeof(path))
+		return err_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", name);
+	fd = make_aside(m, path, e);
+	return fd < 0 ? fd : file_from_fd(fd, path, true, ret, e);
+}
+
+/* The image itself comes last: who sees it finds all that it names. */
+static int publish_all(struct making *m, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = m->n; r == 0 && i--;) {
+		r = publish(m->v[i].temporary, m->v[i].path, m->overwrite, e);
+		if (r == 0)
+			m->published++;
+	}
+	return r;
+}
+
+static void making_done(struct making *m, bool failed)
+{
+	for (unsigned i = 0; i < m->n; i++) {
+		bool public = m->n - i <= m->published;
+
+		if (failed && !public)
+			unlink(m->v[i].temporary);
+		if (failed && public)
+			unlink(m->v[i].path);
+		free(m->v[i].temporary);
+		free(m->v[i].path);
+	}
+	free(m->v);
+}
+
+int disk_create(const char *path, const struct disk_create *c, bool overwrite, struct err *e)
+{
+	struct making m = { .path = path, .overwrite = overwrite };
+	autoclose int fd = make_aside(&m, path, e);
+	int r = fd < 0 ? fd : create_synced(fd, path, c, more_aside, &m, e);
+
 	if (r == 0)
-		r = publish(aside, path, overwrite, e);
-	if (r < 0)
-		unlink(aside);
+		r = publish_all(&m, e);
+	making_done(&m, r < 0);
 	return r;
 }

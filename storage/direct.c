@@ -94,6 +94,9 @@ enum direct direct_try(struct disk *d, struct disk_req *q)
 
 	if ((q->op != DISK_READ && q->op != DISK_WRITE) || q->fua || !q->len)
 		return DIRECT_NO;
+	if (q->op == DISK_WRITE && d->format->before_write &&
+	    !__atomic_load_n(&d->begun, __ATOMIC_ACQUIRE))
+		return DIRECT_NO;
 	/* The request's own word; its neighbours in the list change its links. */
 	q->range.held = false;
 	if (has_ranges(d)) {

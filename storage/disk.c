@@ -95,7 +95,7 @@ static int must_write(struct disk *d, bool can, const char *what, struct err *e)
 		return err_lacking(e, "%s images cannot %s", d->format->name, what);
 	if (!d->writable)
 		return err_set(e, -EROFS, "%s is open for reading only", disk_file(d)->name);
-	return 0;
+	return engine_begin(d, e);
 }
 
 /*

@@ -54,7 +54,8 @@ enum disk_ref_kind {
 /* A name found in an image. The strings live as long as the call. */
 struct disk_ref {
 	enum disk_ref_kind kind;
-	const char *name;   /* as written in the image: bytes, bounded, without NUL */
+	const char *name;   /* as written in the image: bytes, bounded, without NUL. NULL: it names
+			       none   and nobody gave one */
 	const char *format; /* as declared there; NULL when it is not */
 	const char *from;   /* the file that holds the name, for sentences and relative names */
 	bool probed;        /* the format of that file was guessed */
@@ -96,6 +97,9 @@ struct disk_options {
 	const char *format;           /* NULL: probe */
 	unsigned flags;               /* DISK_... */
 	const struct disk_gate *gate; /* NULL: every implied file is denied */
+	/* The parents of images that have one and do not name it (VDI, and VMDK of VirtualBox), the
+	 * first for the image itself; relative to the image, through the gate. NULL at the end. */
+	const char *const *parents;
 	uint64_t
 	    cache_bytes; /* for metadata of this image; 0: chosen from its size, at most 32 MiB */
 };
@@ -239,6 +243,9 @@ struct disk_create {
 	const char
 	    *options; /* "cluster_size=64K,lazy_refcounts=on" or NULL; see disk_format_options() */
 	const char *backing, *backing_format; /* written into the image as they are; NULL: none */
+	/* The backing image, open, for formats that write its identity into the new one (vdi, vhd,
+	 * vhdx, vmdk); stays the caller's. */
+	struct disk *parent;
 };
 
 /*

@@ -55,6 +55,22 @@ int engine_flush(struct disk *d, struct err *e)
 	return r;
 }
 
+int engine_begin(struct disk *d, struct err *e)
+{
+	int r = 0;
+
+	if (!d->format->before_write || __atomic_load_n(&d->begun, __ATOMIC_ACQUIRE))
+		return 0;
+	pthread_mutex_lock(&d->begin_lock);
+	if (!d->begun) {
+		r = d->format->before_write(d, e);
+		if (r == 0)
+			__atomic_store_n(&d->begun, true, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&d->begin_lock);
+	return r;
+}
+
 int engine_check(struct disk *d, const struct disk_req *q, struct err *e)
 {
 	if (q->op == DISK_FLUSH)
@@ -77,6 +93,10 @@ int engine_run(struct disk *d, struct disk_req *q, struct err *e)
 	int r = engine_check(d, q, e);
 
 	if (r < 0 || (q->op != DISK_FLUSH && !q->len))
+		return r;
+	if (q->op != DISK_READ && q->op != DISK_FLUSH)
+		r = engine_begin(d, e);
+	if (r < 0)
 		return r;
 	switch (q->op) {
 	case DISK_READ: return engine_read(d, q->off, &c, q->len, e);

@@ -77,5 +77,6 @@ int engine_write(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, s
 int engine_zero(struct disk *d, uint64_t off, uint64_t len, bool unmap, struct err *e);
 int engine_discard(struct disk *d, uint64_t off, uint64_t len, struct err *e);
 int engine_flush(struct disk *d, struct err *e);
+int engine_begin(struct disk *d, struct err *e); /* before the first change */
 
 #endif

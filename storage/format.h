@@ -85,12 +85,14 @@ struct format_option {
 };
 
 struct create_args {
+	const char *name; /* the file's name to be, without a directory */
 	uint64_t size;
 	const char *backing, *backing_format;
+	struct disk *parent; /* that image, open, for those that keep its identity; may be NULL */
 	/* One value for each row of format->options, in their order; never NULL. */
 	const char *const *values;
 	/* Makes another file of this image beside the first (split extents); NULL where there can
-	 * be only one. */
+	 * be only one. The format syncs and closes it. */
 	int (*more)(void *arg, const char *name, struct file **ret, struct err *e);
 	void *arg;
 };
@@ -118,6 +120,13 @@ struct disk_format {
 	int (*map)(struct disk *d, uint64_t off, uint64_t want, struct extent *x, struct err *e);
 
 	/* ---- writers; NULL for a read-only format ---- */
+
+	/*
+	 * Called once, before anything of an image that is open for writing changes: marks that
+	 * other files compare (a CID, a modification UUID) change here. No lock of d->meta held;
+	 * may sync. After an error it is called again before the next change.
+	 */
+	int (*before_write)(struct disk *d, struct err *e);
 
 	/*
 	 * Room for [off, off + x->len), at most want bytes, as one stretch of one file. Nothing is
@@ -194,6 +203,9 @@ struct disk {
 	bool wants_flush;     /* set by a format whose tables in memory should be written soon */
 	bool map_in_memory;   /* map() must not read the file now: -EAGAIN instead */
 
+	pthread_mutex_t begin_lock; /* guards before_write(), and the setting of begun */
+	bool begun;                 /* it was called */
+
 	pthread_mutex_t unit_lock; /* guards the unit that was expanded last */
 	uint8_t *unit_data;        /* NULL: none yet */
 	uint64_t unit_key, unit_changes;
@@ -221,7 +233,10 @@ int err_damaged(struct err *e, const char *fmt, ...) __attribute__((format(print
 /* "disk.format" too: it is fine, but we lack something. */
 int err_lacking(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Opens d->backing from d->backing_name and d->backing_format, through the gate. */
+/*
+ * Opens d->backing from d->backing_name and d->backing_format, through the gate. A NULL name: the
+ * image has a parent and does not say where; the next one of disk_options.parents is it.
+ */
 int disk_need_backing(struct disk *d, struct err *e);
 /* Opens another file of this image through the gate; *index is its place in d->files. */
 int disk_need_file(struct disk *d, enum disk_ref_kind kind, const char *name, bool write,

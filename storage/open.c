@@ -45,6 +45,7 @@ static void disk_free(struct disk *d)
 		disk_free(d->backing);
 	pthread_mutex_destroy(&d->meta);
 	pthread_cond_destroy(&d->ranges_changed);
+	pthread_mutex_destroy(&d->begin_lock);
 	pthread_mutex_destroy(&d->unit_lock);
 	pthread_mutex_destroy(&d->flush_lock);
 	pthread_cond_destroy(&d->flush_done);
@@ -76,6 +77,7 @@ static struct disk *disk_alloc(struct file *f, struct err *e)
 	list_init(&d->ranges);
 	pthread_mutex_init(&d->meta, NULL);
 	pthread_cond_init(&d->ranges_changed, NULL);
+	pthread_mutex_init(&d->begin_lock, NULL);
 	pthread_mutex_init(&d->unit_lock, NULL);
 	pthread_mutex_init(&d->flush_lock, NULL);
 	pthread_cond_init(&d->flush_done, NULL);
@@ -191,6 +193,14 @@ static int opener_file(struct opener *op, const struct disk_ref *ref, struct fil
 	return 0;
 }
 
+static int no_parent(struct disk *d, struct err *e)
+{
+	err_lacking(e, "%s holds only what differs from its parent, and does not name that image",
+		    disk_file(d)->name);
+	err_hint(e, "say which image it is: --backing FILE");
+	return -ENOTSUP;
+}
+
 int disk_need_backing(struct disk *d, struct err *e)
 {
 	struct opener *op = d->opener;
@@ -208,6 +218,10 @@ int disk_need_backing(struct disk *d, struct err *e)
 		return 0;
 	if (d->depth + 1 >= DEPTH_MAX)
 		return err_damaged(e, "%s: a chain of more than %d images", ref.from, DEPTH_MAX);
+	if (!ref.name && op->parents && *op->parents)
+		ref.name = *op->parents++;
+	if (!ref.name && (op->resolving || !op->chain))
+		return no_parent(d, e);
 	r = opener_file(op, &ref, &f, &given, e);
 	if (r < 0)
 		return r;
@@ -255,7 +269,10 @@ static int give_through_gate(struct opener *op, const struct disk_ref *ref, stru
 
 void opener_init(struct opener *op, const struct disk_options *o)
 {
-	*op = (struct opener){ .flags = o->flags, .cache_bytes = o->cache_bytes, .gate = o->gate };
+	*op = (struct opener){ .flags = o->flags,
+			       .cache_bytes = o->cache_bytes,
+			       .gate = o->gate,
+			       .parents = o->parents };
 	if (o->gate)
 		op->give = give_through_gate;
 }

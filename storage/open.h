@@ -14,7 +14,8 @@ struct opener {
 	unsigned flags;
 	uint64_t cache_bytes;
 	const struct disk_gate *gate;
-	bool resolving; /* collect fds, write nothing, keep no lock */
+	const char *const *parents; /* not used yet; may be NULL */
+	bool resolving;             /* collect fds, write nothing, keep no lock */
 	/* Where implied files come from; NULL: there are none. */
 	int (*give)(struct opener *op, const struct disk_ref *ref, struct disk_grant *g,
 		    struct err *e);

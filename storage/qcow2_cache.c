@@ -61,7 +61,8 @@ void q2_cache_free(struct qcow2 *q)
 
 	if (!q->hash)
 		return;
-	list_for_each(s, &q->slices, struct slice, node) drop(q, s);
+	list_for_each(s, &q->slices, struct slice, node)
+		drop(q, s);
 	free(q->hash);
 	q->hash = NULL;
 }

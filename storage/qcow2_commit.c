@@ -101,8 +101,7 @@ static int stage_slices(struct disk *d, struct commit *c, struct err *e)
 	c->staged = calloc(q->dirty_n + 1, sizeof(*c->staged));
 	if (!c->staged)
 		return err_nomem(e);
-	list_for_each(s, &q->dirty, struct slice, dirty_node)
-	{
+	list_for_each(s, &q->dirty, struct slice, dirty_node) {
 		bool late = s->is_l2 && !bit_get(q->l1_dirty, s->l1_index);
 		uint8_t *copy = batch_add(late ? &c->late : &c->early, s->off, q->slice_size);
 

@@ -11,9 +11,9 @@ bool range_try(struct disk *d, struct disk_range *r, uint64_t off, uint64_t len,
 	struct disk_range *o;
 
 	off = round_down(off, d->unit);
-	list_for_each(o, &d->ranges, struct disk_range,
-		      node) if (off < o->end && o->off < end &&
-				(exclusive || o->exclusive)) return false;
+	list_for_each(o, &d->ranges, struct disk_range, node)
+		if (off < o->end && o->off < end && (exclusive || o->exclusive))
+			return false;
 	r->off = off;
 	r->end = end;
 	r->exclusive = exclusive;
