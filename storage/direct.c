@@ -51,7 +51,7 @@ static enum direct use_extent(struct disk *d, const struct extent *x, struct dis
 		cursor_fill(&c, NULL, q->len);
 		return DIRECT_DONE;
 	}
-	if (x->kind != EXTENT_DATA || f->fd < 0 || q->iovcnt > 1024)
+	if (x->kind != EXTENT_DATA || x->flags & EXTENT_SEALED || f->fd < 0 || q->iovcnt > 1024)
 		return DIRECT_NO;
 	if (q->op == DISK_WRITE && !(x->flags & EXTENT_IN_PLACE))
 		return DIRECT_NO;

@@ -164,12 +164,12 @@ int disk_map(struct disk *d, uint64_t off, struct disk_map *m, struct err *e)
 		if (x.kind == EXTENT_BACKING && d->backing && off < d->backing->size)
 			continue;
 		m->compressed = x.kind == EXTENT_COMPRESSED;
-		m->in_file = x.kind == EXTENT_DATA;
+		m->in_file = x.kind == EXTENT_DATA && !(x.flags & EXTENT_SEALED);
 		m->file_off = x.off;
 		m->status = x.kind == EXTENT_BACKING ? DISK_IS_HOLE
 			    : x.kind == EXTENT_ZERO  ? DISK_IS_ZERO
 						     : DISK_IS_DATA;
-		if (x.kind == EXTENT_DATA)
+		if (m->in_file)
 			look_for_hole(d, &x, m);
 		return 0;
 	}

@@ -12,7 +12,8 @@
  *
  * Errors have these kinds: disk.not-found, disk.permission, disk.format (not what its name says,
  * damaged, or a feature we lack), disk.locked (in use; the sentence names the holder), disk.full,
- * disk.denied (the gate refused a file; the hint says how to allow it).
+ * disk.denied (the gate refused a file; the hint says how to allow it), disk.secret (the passphrase
+ * is missing or wrong).
  */
 #ifndef STORAGE_DISK_H
 #define STORAGE_DISK_H
@@ -39,6 +40,13 @@ enum {
 	DISK_NO_BACKING = 32,  /* look at this layer alone; what is not in it reads as zeroes */
 	DISK_FOR_REPAIR = 128, /* opened to be repaired: also when marked as dirty or corrupt */
 	DISK_DIRECT = 64,      /* past the host's page cache */
+	DISK_NO_SECRET = 256,  /* without a passphrase: all but reading what is encrypted works */
+};
+
+/* A passphrase: bytes as they are, no newline is cut off. Used during the call it is given to. */
+struct disk_secret {
+	const void *data;
+	size_t len;
 };
 
 /* ---- Which other files an image may bring in ---- */
@@ -102,6 +110,7 @@ struct disk_options {
 	const char *const *parents;
 	uint64_t
 	    cache_bytes; /* for metadata of this image; 0: chosen from its size, at most 32 MiB */
+	const struct disk_secret *secret; /* opens every encrypted image of the chain; or NULL */
 };
 
 /* Opens by path. o may be NULL. On success *ret is the caller's, to be closed. May wait. */
@@ -246,6 +255,7 @@ struct disk_create {
 	/* The backing image, open, for formats that write its identity into the new one (vdi, vhd,
 	 * vhdx, vmdk); stays the caller's. */
 	struct disk *parent;
+	const struct disk_secret *secret;     /* for a format or option that encrypts; or NULL */
 };
 
 /*

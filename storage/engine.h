@@ -72,6 +72,17 @@ int map_locked(struct disk *d, uint64_t off, uint64_t want, struct extent *x, st
 /* Through all layers; the caller holds the range, where ranges matter. */
 int read_layer(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e);
 
+/* sealed.c: an extent that d->cipher enciphers. Reading: len bytes of it. */
+int sealed_read(struct disk *d, const struct extent *x, struct cursor *c, uint64_t len,
+		struct err *e);
+/* In place: whoever writes a part of a cipher's sector holds the range alone. */
+bool sealed_in_part(const struct disk *d, const struct extent *x, uint64_t len);
+int sealed_write(struct disk *d, const struct extent *x, struct cursor *c, uint64_t len,
+		 struct err *e);
+/* Whole new units: x->head bytes of head, x->len of c, x->tail of tail. */
+int sealed_write_new(struct disk *d, const struct extent *x, const uint8_t *head,
+		     const uint8_t *tail, struct cursor *c, struct err *e);
+
 int engine_read(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e);
 int engine_write(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e);
 int engine_zero(struct disk *d, uint64_t off, uint64_t len, bool unmap, struct err *e);

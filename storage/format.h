@@ -14,8 +14,8 @@
  * it, but never sync under it. flush() is called without d->meta, one at a time (d->flushing
  * held). Everything else (open, resize, check, snapshots, close) is called with no request in
  * flight and no lock held, or d->meta held by the engine where stated.
- * An encrypted image has a second struct file over its main one that deciphers what passes through
- * it, and extents that name that file. A remote disk is a struct file too, under raw.
+ * An encrypted image sets d->cipher and marks its extents EXTENT_SEALED; the engine enciphers and
+ * deciphers (sealed.c). A remote disk is a struct file, under raw.
  *
  * For any one unit of the disk the engine never runs alloc..commit, zero or discard together with
  * another request to the same unit (range.c).
@@ -42,12 +42,15 @@ enum codec {
 	CODEC_DEFLATE, /* RFC 1951, no header */
 	CODEC_ZLIB,    /* RFC 1950 */
 	CODEC_ZSTD,
+	CODEC_BZIP2, /* reading only */
+	CODEC_LZMA,  /* an xz stream; reading only */
 	CODECS,
 };
 
 enum {
 	EXTENT_IN_PLACE = 1, /* DATA that may be overwritten where it is */
 	EXTENT_FRESH = 2,    /* from alloc(): the file reads as zeroes there already */
+	EXTENT_SEALED = 4,   /* DATA enciphered by d->cipher; d->unit holds whole sectors of it */
 };
 
 struct extent {
@@ -65,7 +68,11 @@ struct extent {
 	 * disk holds there now; off is where the head begins. */
 	uint32_t head, tail;
 	const uint8_t *mem; /* MEMORY */
-	uint64_t token;     /* the format's own, handed on from alloc() to commit() or abandon() */
+	/* SEALED: which byte of the cipher's sectors the one at off is, sector 0 being first. By
+	 * place in the file (LUKS) or in the disk (old AES). From alloc(): of the head, like off.
+	 */
+	uint64_t seal;
+	uint64_t token; /* the format's own, handed on from alloc() to commit() or abandon() */
 };
 
 /* What probing looks at. */
@@ -89,6 +96,7 @@ struct create_args {
 	uint64_t size;
 	const char *backing, *backing_format;
 	struct disk *parent; /* that image, open, for those that keep its identity; may be NULL */
+	const struct disk_secret *secret; /* NULL: none */
 	/* One value for each row of format->options, in their order; never NULL. */
 	const char *const *values;
 	/* Makes another file of this image beside the first (split extents); NULL where there can
@@ -178,6 +186,7 @@ struct disk_format {
 #define FILES_MAX 4096 /* of one image and of a whole chain */
 #define DEPTH_MAX 256
 
+struct cipher; /* crypt.h */
 struct opener; /* open.c: where implied files come from while a disk is being opened */
 struct pool;
 
@@ -191,6 +200,7 @@ struct disk {
 	uint64_t size;                       /* changed only while no request is in flight */
 	uint32_t unit; /* bytes in which mappings change; 1: they never do (raw) */
 	uint64_t cache_bytes;
+	struct cipher *cipher; /* of EXTENT_SEALED; set by open(), owned; NULL: no passphrase */
 	unsigned flags;
 	bool writable, probed;
 	int depth;
@@ -242,6 +252,15 @@ int disk_need_backing(struct disk *d, struct err *e);
 int disk_need_file(struct disk *d, enum disk_ref_kind kind, const char *name, bool write,
 		   unsigned *index, struct err *e);
 
+/*
+ * The passphrase for this image, asked for in open(). *ret is NULL when nothing will be read
+ * (DISK_NO_SECRET, or the image is only resolved): leave d->cipher unset then. Without one: an
+ * error.
+ */
+int disk_need_secret(struct disk *d, const struct disk_secret **ret, struct err *e);
+/* The error for a passphrase that does not open the image. */
+int err_secret(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 const struct disk_format *format_find(const char *name); /* by name or alias; NULL */
 const struct disk_format *format_probe(struct file *f, struct err *e);
 const struct disk_format *format_at(unsigned i);
@@ -251,6 +270,11 @@ int codec_expand(enum codec c, const void *in, size_t n, void *out, size_t want,
 /* into out of at most room bytes; returns the length, or 0 when it does not fit. level 0: fast. */
 size_t codec_pack(enum codec c, int level, const void *in, size_t n, void *out, size_t room);
 bool codec_have(enum codec c);
+/* The same for many units in a row, by one thread at a time: keeps what is costly to set up. */
+struct packer;
+int packer_new(enum codec c, int level, struct packer **ret, struct err *e);
+size_t packer_pack(struct packer *p, const void *in, size_t n, void *out, size_t room);
+void packer_free(struct packer *p); /* NULL is fine */
 
 /* ---- between the engine's files ---- */
 

@@ -117,3 +117,14 @@ int err_lacking(struct err *e, const char *fmt, ...)
 	va_end(ap);
 	return -ENOTSUP;
 }
+
+int err_secret(struct err *e, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	format_err(e, -EKEYREJECTED, fmt, ap);
+	va_end(ap);
+	err_kind(e, "disk.secret");
+	return -EKEYREJECTED;
+}

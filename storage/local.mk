@@ -2,6 +2,7 @@
 noinst_LTLIBRARIES += storage/libstorage.la
 storage_libstorage_la_SOURCES = \
 	storage/chain.c \
+	storage/cipher.c storage/crypt.h \
 	storage/codec.c \
 	storage/create.c \
 	storage/direct.c \
@@ -12,6 +13,7 @@ storage_libstorage_la_SOURCES = \
 	storage/format.h \
 	storage/formats.c storage/formats.def \
 	storage/gate.c \
+	storage/kdf.c \
 	storage/lock.c \
 	storage/open.c storage/open.h \
 	storage/pool.c \
@@ -30,8 +32,11 @@ storage_libstorage_la_SOURCES = \
 	storage/range.c \
 	storage/raw.c \
 	storage/read.c \
+	storage/sealed.c \
 	storage/uring.c \
 	storage/write.c \
 	storage/zero.c
-storage_libstorage_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(URING_CFLAGS)
-storage_libstorage_la_LIBADD = base/libbase.la $(ZLIB_LIBS) $(ZSTD_LIBS) $(URING_LIBS)
+storage_libstorage_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(LZMA_CFLAGS) $(NETTLE_CFLAGS) \
+	$(LIBDEFLATE_CFLAGS) $(ARGON2_CFLAGS) $(URING_CFLAGS)
+storage_libstorage_la_LIBADD = base/libbase.la $(ZLIB_LIBS) $(ZSTD_LIBS) $(BZIP2_LIBS) $(LZMA_LIBS) $(NETTLE_LIBS) \
+	$(LIBDEFLATE_LIBS) $(ARGON2_LIBS) $(URING_LIBS)

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/crypt.h"
+
 /* One file that is open in the graph: a second time means a loop. */
 static int graph_add(struct opener *op, const struct file *f, struct err *e)
 {
@@ -50,6 +52,7 @@ static void disk_free(struct disk *d)
 	pthread_mutex_destroy(&d->flush_lock);
 	pthread_cond_destroy(&d->flush_done);
 	pthread_mutex_destroy(&d->pool_lock);
+	cipher_free(d->cipher);
 	free(d->unit_data);
 	free(d->files);
 	free(d->priv);
@@ -261,6 +264,19 @@ int disk_need_file(struct disk *d, enum disk_ref_kind kind, const char *name, bo
 	return graph_add(d->opener, all[*index], e);
 }
 
+int disk_need_secret(struct disk *d, const struct disk_secret **ret, struct err *e)
+{
+	struct opener *op = d->opener;
+
+	*ret = NULL;
+	if (op->resolving || d->flags & DISK_NO_SECRET)
+		return 0;
+	if (!op->secret)
+		return err_secret(e, "%s is encrypted and needs a passphrase", disk_file(d)->name);
+	*ret = op->secret;
+	return 0;
+}
+
 static int give_through_gate(struct opener *op, const struct disk_ref *ref, struct disk_grant *g,
 			     struct err *e)
 {
@@ -272,7 +288,8 @@ void opener_init(struct opener *op, const struct disk_options *o)
 	*op = (struct opener){ .flags = o->flags,
 			       .cache_bytes = o->cache_bytes,
 			       .gate = o->gate,
-			       .parents = o->parents };
+			       .parents = o->parents,
+			       .secret = o->secret };
 	if (o->gate)
 		op->give = give_through_gate;
 }

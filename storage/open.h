@@ -14,6 +14,7 @@ struct opener {
 	unsigned flags;
 	uint64_t cache_bytes;
 	const struct disk_gate *gate;
+	const struct disk_secret *secret;
 	const char *const *parents; /* not used yet; may be NULL */
 	bool resolving;             /* collect fds, write nothing, keep no lock */
 	/* Where implied files come from; NULL: there are none. */

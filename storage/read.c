@@ -92,7 +92,9 @@ static int read_extent(struct disk *d, uint64_t off, const struct extent *x, uin
 		       struct cursor *c, struct err *e)
 {
 	switch (x->kind) {
-	case EXTENT_DATA: return read_data(d, x, c, x->len, e);
+	case EXTENT_DATA:
+		return x->flags & EXTENT_SEALED ? sealed_read(d, x, c, x->len, e)
+						: read_data(d, x, c, x->len, e);
 	case EXTENT_COMPRESSED: return read_compressed(d, off, x, changes, c, x->len, e);
 	case EXTENT_BACKING: return read_backing(d, off, c, x->len, e);
 	case EXTENT_MEMORY: cursor_fill(c, x->mem, x->len); return 0;

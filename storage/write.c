@@ -13,6 +13,8 @@ static int write_data(struct disk *d, const struct extent *x, struct cursor *c, 
 {
 	uint64_t at = x->off;
 
+	if (x->flags & EXTENT_SEALED)
+		return sealed_write(d, x, c, len, e);
 	while (len) {
 		struct iovec v[IOV_STEP];
 		int k, r;
@@ -86,12 +88,16 @@ static int write_new(struct disk *d, uint64_t off, const struct extent *x, struc
 			r = read_old(d, off + x->len, fill + x->head, x->tail, e);
 		if (r < 0)
 			return r;
+		if (x->flags & EXTENT_SEALED)
+			return sealed_write_new(d, x, fill, fill + x->head, c, e);
 		if (x->head && !(x->flags & EXTENT_FRESH && bytes_are_zero(fill, x->head)))
 			head = fill;
 		if (x->tail &&
 		    !(x->flags & EXTENT_FRESH && bytes_are_zero(fill + x->head, x->tail)))
 			tail = fill + x->head;
 	}
+	if (x->flags & EXTENT_SEALED)
+		return sealed_write_new(d, x, NULL, NULL, c, e);
 	return write_filled(d, x, head, tail, c, e);
 }
 
@@ -126,6 +132,8 @@ static int write_step(struct disk *d, uint64_t off, uint64_t len, bool alone, st
 	*done = 0;
 	if (r < 0)
 		return r;
+	if (!alone && sealed_in_part(d, &x, x.len))
+		return 0;
 	if (x.kind == EXTENT_DATA && x.flags & EXTENT_IN_PLACE) {
 		pthread_mutex_unlock(&d->meta);
 		r = write_data(d, &x, c, x.len, e);

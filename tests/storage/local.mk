@@ -16,3 +16,8 @@ tests_storage_check_power_SOURCES = tests/storage/check_power.c tests/storage/re
 	tests/storage/recorder.h
 tests_storage_check_power_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_power_LDADD = $(STORAGE_TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_codec
+tests_storage_check_codec_SOURCES = tests/storage/check_codec.c
+tests_storage_check_codec_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_codec_LDADD = $(STORAGE_TEST_LIBS)
