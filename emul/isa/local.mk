@@ -5,7 +5,8 @@ emul_isa_isagen_SOURCES = emul/isa/isagen.c emul/isa/isa_table.h
 ISA_TABLES = emul/isa/riscv/riscv.isa emul/isa/riscv/riscv_c.isa
 ISA_DECODERS = emul/isa/riscv/riscv_decode.h emul/isa/riscv/riscv_c_decode.h
 EXTRA_DIST += $(ISA_TABLES) emul/isa/isas.def emul/isa/riscv/riscv_csr.def \
-	emul/isa/x86/x86_msr.def
+	emul/isa/x86/x86_feature.def emul/isa/x86/x86_msr.def \
+	emul/isa/x86/x86_one.def emul/isa/x86/x86_two.def
 BUILT_SOURCES += $(ISA_DECODERS)
 CLEANFILES += $(ISA_DECODERS)
 
@@ -29,5 +30,7 @@ emul_isa_libisa_la_SOURCES = \
 	emul/isa/riscv/riscv_tr.c emul/isa/riscv/riscv_tr.h \
 	emul/isa/riscv/riscv_tr_bits.c emul/isa/riscv/riscv_tr_c.c emul/isa/riscv/riscv_tr_fp.c \
 	emul/isa/riscv/riscv_tr_int.c emul/isa/riscv/riscv_tr_mem.c emul/isa/riscv/riscv_tr_sys.c \
-	emul/isa/x86/x86_cpu.c emul/isa/x86/x86_cpu.h
+	emul/isa/x86/x86_cpu.c emul/isa/x86/x86_cpu.h \
+	emul/isa/x86/x86_decode.c emul/isa/x86/x86_decode.h \
+	emul/isa/x86/x86_dis.c emul/isa/x86/x86_priv.h emul/isa/x86/x86_rows.c
 emul_libemul_la_LIBADD += emul/isa/libisa.la

@@ -23,6 +23,7 @@ tests_emul_check_x64_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_x64_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 
 include tests/emul/riscv.mk
+include tests/emul/x86.mk
 
 check_PROGRAMS += tests/emul/check_jit
 tests_emul_check_jit_SOURCES = tests/emul/check_jit.c tests/emul/toy.c tests/emul/toy.h
