@@ -100,6 +100,8 @@ void ram_log_start(struct ram *r)
 {
 	for (uint64_t i = 0; i < r->size >> RAM_PAGE_BITS; i++)
 		flags_change(r, i, RAM_DIRTY, RAM_LOG);
+	if (r->log_armed)
+		r->log_armed(r->code_arg, r);
 }
 
 void ram_log_stop(struct ram *r)
@@ -120,6 +122,8 @@ uint64_t ram_log_fetch(struct ram *r, uint64_t *bits)
 		bit_set(bits, i);
 		n++;
 	}
+	if (n && r->log_armed)
+		r->log_armed(r->code_arg, r);
 	return n;
 }
 

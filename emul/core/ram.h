@@ -28,6 +28,8 @@ struct ram {
 	_Atomic uint8_t *flags; /* one a page */
 	/* Set by the translator: code in [off, off + len) of this block is about to be stale. */
 	void (*code_wrote)(void *arg, struct ram *ram, uint64_t off, uint64_t len);
+	/* Likewise: RAM_LOG was set on pages. CPUs that write without asking are to ask again. */
+	void (*log_armed)(void *arg, struct ram *ram);
 	void *code_arg;
 };
 
@@ -38,7 +40,7 @@ void ram_free(struct ram *r);
 void ram_wrote(struct ram *r, uint64_t off, uint64_t len);
 
 /* Dirty tracking: start sets RAM_LOG on every page; fetch moves the dirty pages into bits (one a
- * page) and re-arms. */
+ * page) and re-arms. A page that a CPU was writing meanwhile may be told again the next time. */
 void ram_log_start(struct ram *r);
 void ram_log_stop(struct ram *r);
 uint64_t ram_log_fetch(struct ram *r, uint64_t *bits); /* how many were dirty */

@@ -121,6 +121,23 @@ static uint64_t extend(const struct ir_mem *m, uint64_t v)
 
 /* ---- watched pages -------------------------------------------------------------------------- */
 
+/*
+ * Before a store: one that changes the unit it is made from is made by an instruction that stands
+ * alone, so that what it wrote is what comes next. Nothing has been done of it yet.
+ */
+static void before(struct access *a, const struct jit_place *place, unsigned size)
+{
+	struct jit_engine *en = a->v->engine;
+
+	if (en->isa->code_barrier || !a->ra || !place->host || place->readonly ||
+	    !(atomic_load_explicit(&place->ram->flags[place->off >> RAM_PAGE_BITS],
+				   memory_order_relaxed) &
+	      RAM_CODE))
+		return;
+	if (jit_watch_hits(en, place->host, size, a->ra))
+		jit_step_now(a->v, a->ra);
+}
+
 /* [host, host + size) of one page was written by this vCPU. */
 static void wrote(struct jit_vcpu *v, const struct jit_place *place, unsigned size)
 {
@@ -134,7 +151,7 @@ static void wrote(struct jit_vcpu *v, const struct jit_place *place, unsigned si
 		atomic_fetch_and(flags, (uint8_t)~RAM_LOG);
 	}
 	if (f & RAM_CODE)
-		jit_watch_wrote(v->engine, place->host, size);
+		jit_watch_wrote(v->engine, v, place->host, size);
 }
 
 /* ---- one page ------------------------------------------------------------------------------- */
@@ -232,6 +249,12 @@ static uint64_t load_any(struct access *a)
 	return extend(&a->mem, in_order(&a->mem, v, a->size));
 }
 
+static void before_two(struct access *a, const struct two *t)
+{
+	before(a, &t->place[0], t->first);
+	before(a, &t->place[1], a->size - t->first);
+}
+
 static void store_any(struct access *a, uint64_t v)
 {
 	struct jit_place place;
@@ -242,10 +265,12 @@ static void store_any(struct access *a, uint64_t v)
 	v = in_order(&a->mem, v, a->size);
 	if (crosses(a, a->size)) {
 		t = find_two(a);
+		before_two(a, &t);
 		store_two(a, &t, v);
 		return;
 	}
 	place = find(a, a->va, &pa);
+	before(a, &place, a->size);
 	store_part(a, a->va, a->size, &place, pa, v);
 }
 
@@ -283,11 +308,16 @@ void jit_slow_store128(struct jit_cpu *cpu, uint64_t va, const uint64_t v[2], ui
 {
 	struct access a = access_of(cpu, va, mem, ra, JIT_STORE);
 	unsigned low = a.mem.big ? 1 : 0;
+	struct jit_place place;
 	uint64_t pa;
 
 	check_align(&a);
-	if (crosses(&a, 16))
-		find(&a, va + 15, &pa);
+	place = find(&a, va, &pa);
+	before(&a, &place, MIN(16, (unsigned)(PAGE - (va & (PAGE - 1)))));
+	if (crosses(&a, 16)) {
+		place = find(&a, (va & ~(PAGE - 1)) + PAGE, &pa);
+		before(&a, &place, (unsigned)((va + 16) & (PAGE - 1)));
+	}
 	a.mem.align = IR_ALIGN_ANY;
 	a.mem.size = 3;
 	a.size = 8;
@@ -393,6 +423,7 @@ static uint64_t atomic_in_two(struct access *a, const uint64_t *compare, uint64_
 	bool ram = t.place[0].host && t.place[1].host;
 	uint64_t old;
 
+	before_two(a, &t);
 	if (ram)
 		pthread_mutex_lock(lock);
 	old = clip(in_order(&a->mem, load_two(a, &t), a->size), a->size);
@@ -412,6 +443,7 @@ static uint64_t atomic_any(struct access *a, const uint64_t *compare, uint64_t v
 	if (crosses(a, a->size))
 		return atomic_in_two(a, compare, v);
 	p = find(a, a->va, &pa);
+	before(a, &p, a->size);
 	if (p.host && !p.readonly)
 		return atomic_in_ram(a, &p, compare, v);
 	old = clip(in_order(&a->mem, load_part(a, a->va, a->size, &p, pa), a->size), a->size);

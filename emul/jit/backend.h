@@ -64,6 +64,11 @@ struct jit_exit {
 	uint16_t spare;
 };
 
+/* Bytes that a unit was made from: off in its page, behind 4096 in its page2. */
+struct jit_piece {
+	uint16_t off, len;
+};
+
 /* One translation. */
 struct jit_unit {
 	/* The key. page: the guest's physical page, as the host's address of it. */
@@ -74,7 +79,13 @@ struct jit_unit {
 	uint64_t low;       /* pc of the lowest instruction */
 	uint64_t granules;  /* 64-byte pieces of the page that it was made from, as bits */
 	uint64_t granules2; /* of page2 */
-	bool dead;          /* like the rest of these, guarded by the lock of blocks.c */
+	/* What it was made from: the bytes of all pieces, hashed, and the first of those at pc. */
+	uint64_t source, head;
+	struct jit_piece *pieces;
+	uint8_t n_pieces, head_len;
+	/* Nobody is to enter it; like the rest of these, guarded by the lock of blocks.c. */
+	bool dead;
+	bool stale; /* dead, and kept for the case that its bytes come back: page_next[0] */
 	struct jit_unit *_Atomic next; /* in the hash chain; read without the lock */
 	struct jit_unit *page_next[2]; /* others of page and of page2 */
 	struct jit_exit *incoming;     /* exits of other units linked to this one */
@@ -136,12 +147,16 @@ struct jit_backend_class {
 	/*
 	 * Under the lock of blocks.c; other vCPUs run the code meanwhile, so each is one aligned
 	 * store. link: go to entry from now on. unlink: back to the dispatcher. probe: by the jump
-	 * cache. kill: whoever comes to the unit's entry leaves with its pc in the state.
+	 * cache. kill: whoever comes to the unit's entry leaves with its pc in the state. revive:
+	 * the unit is as it was before kill.
 	 */
 	void (*link)(struct jit_backend *b, struct jit_exit *x, const void *entry);
 	void (*unlink)(struct jit_backend *b, struct jit_exit *x);
 	void (*probe_always)(struct jit_backend *b, struct jit_exit *x);
 	void (*kill)(struct jit_backend *b, struct jit_unit *u);
+	void (*revive)(struct jit_backend *b, struct jit_unit *u);
+	/* Is that the entry of a unit that was not killed? Only whoever enters it must know. */
+	bool (*alive)(const struct jit_backend *b, const void *entry);
 
 	/*
 	 * State and pc, exact, of the guest instruction that called the slow path from ra in u's

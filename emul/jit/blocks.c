@@ -4,6 +4,9 @@
  * All vCPUs share them. Looking one up takes no lock: a chain is read with acquire loads, and a
  * unit that is taken out of its chain keeps its link and its memory until every vCPU has been at a
  * safe point since (jit_blocks_retire). Everything else happens under engine->lock.
+ *
+ * A unit whose bytes in memory are others now is stale: taken out of use, and found again by its
+ * first bytes when they are what they were. Guests that write code write the same again and again.
  */
 #include "base/bytes.h"
 #include "emul/jit/core.h"
@@ -39,9 +42,9 @@ void jit_blocks_add(struct jit_engine *en, struct jit_unit *u)
 {
 	struct jit_unit *_Atomic *b = bucket(en, u->page, u->pc, u->mode);
 
-	jit_watch_add(jit_watch_find(en, u->page), u, 0);
+	jit_watch_add(en, jit_watch_find(en, u->page), u, 0);
 	if (u->page2)
-		jit_watch_add(jit_watch_find(en, u->page2), u, 1);
+		jit_watch_add(en, jit_watch_find(en, u->page2), u, 1);
 	atomic_store_explicit(&u->next, atomic_load(b), memory_order_relaxed);
 	atomic_store_explicit(b, u, memory_order_release);
 }
@@ -74,26 +77,127 @@ static void forget_link(struct jit_exit *x)
 	atomic_store_explicit(&x->target, NULL, memory_order_relaxed);
 }
 
-void jit_blocks_kill(struct jit_engine *en, struct jit_unit *u)
+/* Out of use: found by nobody, linked to nothing, and whoever comes to its entry leaves. */
+static void withdraw(struct jit_engine *en, struct jit_unit *u)
 {
+	const struct jit_backend_class *be = en->backend->class;
 	struct jit_exit *x, *next;
 
-	if (u->dead)
-		return;
 	u->dead = true;
 	hash_remove(en, u);
-	jit_watch_remove(jit_watch_find(en, u->page), u, 0);
+	jit_watch_remove(en, jit_watch_find(en, u->page), u, 0);
 	if (u->page2)
-		jit_watch_remove(jit_watch_find(en, u->page2), u, 1);
+		jit_watch_remove(en, jit_watch_find(en, u->page2), u, 1);
 	for (x = u->incoming; x; x = next) {
 		next = x->next;
 		atomic_store_explicit(&x->target, NULL, memory_order_relaxed);
-		en->backend->class->unlink(en->backend, x);
+		be->unlink(en->backend, x);
 	}
 	u->incoming = NULL;
-	for (unsigned i = 0; i < u->n_exits; i++)
-		forget_link(&u->exits[i]);
-	en->backend->class->kill(en->backend, u);
+	for (unsigned i = 0; i < u->n_exits; i++) {
+		x = &u->exits[i];
+		if (!atomic_load_explicit(&x->target, memory_order_relaxed))
+			continue;
+		forget_link(x);
+		be->unlink(en->backend, x);
+	}
+	be->kill(en->backend, u);
+}
+
+/* ---- units whose bytes may come back -------------------------------------------------------- */
+
+static struct jit_unit **stale_bucket(struct jit_engine *en, uint64_t page, uint64_t pc,
+				      uint32_t mode, uint64_t head)
+{
+	uint64_t h = jit_mix(jit_mix(page ^ pc << 1 ^ (uint64_t)mode << 48) ^ head);
+
+	return &en->stale[h & ((1u << JIT_STALE_HASH_BITS) - 1)];
+}
+
+static void stale_add(struct jit_engine *en, struct jit_unit *u)
+{
+	struct jit_unit **b = stale_bucket(en, u->page, u->pc, u->mode, u->head);
+
+	u->stale = true;
+	u->page_next[0] = *b;
+	*b = u;
+	en->head_lens |= UINT32_C(1) << u->head_len;
+}
+
+static void stale_remove(struct jit_engine *en, struct jit_unit *u)
+{
+	struct jit_unit **at = stale_bucket(en, u->page, u->pc, u->mode, u->head);
+
+	while (*at && *at != u)
+		at = &(*at)->page_next[0];
+	if (*at)
+		*at = u->page_next[0];
+	u->stale = false;
+}
+
+void jit_blocks_stale(struct jit_engine *en, struct jit_unit *u)
+{
+	if (u->dead)
+		return;
+	withdraw(en, u);
+	if (u->n_pieces && !u->page2 && !(u->mode & JIT_MODE_PARTIAL))
+		stale_add(en, u);
+}
+
+void jit_blocks_kill(struct jit_engine *en, struct jit_unit *u)
+{
+	if (u->stale)
+		stale_remove(en, u);
+	else if (!u->dead)
+		withdraw(en, u);
+}
+
+/* One whose first head_len bytes are what memory has there, and then all the others. */
+static struct jit_unit *stale_find(struct jit_engine *en, uint64_t page, uint64_t pc, uint32_t mode,
+				   unsigned head_len)
+{
+	enum { TRIES = 8 };
+	struct jit_unit *u;
+	unsigned n = 0;
+	uint64_t head;
+
+	if (!jit_source_head(page, pc, head_len, &head))
+		return NULL;
+	for (u = *stale_bucket(en, page, pc, mode, head); u && n < TRIES; u = u->page_next[0]) {
+		if (u->pc != pc || u->page != page || u->mode != mode || u->head != head)
+			continue;
+		if (jit_source_same(u))
+			return u;
+		n++;
+	}
+	return NULL;
+}
+
+/* The lock is held from the comparison on: a store after it finds the unit among those of the page.
+ */
+struct jit_unit *jit_blocks_revive(struct jit_vcpu *v, const struct jit_place *place, uint64_t pc,
+				   uint32_t mode)
+{
+	struct jit_engine *en = v->engine;
+	uint64_t page = round_down((uintptr_t)place->host, RAM_PAGE_SIZE);
+	struct jit_code_page *watch = jit_watch_find(en, page);
+	struct jit_unit *u = NULL;
+
+	if (!watch || !en->head_lens)
+		return NULL;
+	pthread_mutex_lock(&en->lock);
+	jit_watch_start(v, watch);
+	for (uint32_t lens = en->head_lens; lens && !u; lens &= lens - 1)
+		u = stale_find(en, page, pc, mode, (unsigned)__builtin_ctz(lens));
+	if (u) {
+		stale_remove(en, u);
+		u->dead = false;
+		en->backend->class->revive(en->backend, u);
+		jit_blocks_add(en, u);
+	}
+	jit_watch_end(en, watch);
+	pthread_mutex_unlock(&en->lock);
+	return u;
 }
 
 void jit_blocks_link(struct jit_engine *en, struct jit_exit *x, struct jit_unit *target)

@@ -22,12 +22,14 @@
 enum {
 	JIT_HASH_BITS = 15,      /* buckets of translations */
 	JIT_PAGE_HASH_BITS = 12, /* buckets of code pages */
-	JIT_L2_BITS = 12,        /* sets of the second-level TLB */
+	JIT_STALE_HASH_BITS = 12,
+	JIT_L2_BITS = 12, /* sets of the second-level TLB */
 	JIT_L2_WAYS = 2,
 	JIT_SPACES = 32, /* address spaces whose translations are kept */
 	JIT_FETCH_BITS = 6,
 	JIT_BLOOM_BITS = 12,
 	JIT_GRANULE_BITS = 6,
+	JIT_SOURCE_MAX = 1024, /* bytes of guest code in a unit that can be compared later */
 };
 
 /* Host memory behind a guest page. host is NULL: a device, or nothing. */
@@ -48,8 +50,9 @@ struct jit_region_cache {
 };
 
 /*
- * Where rights change within a page, code is translated one instruction at a time, under a key of
- * its own: the mode with this bit, which isa->mode() never sets.
+ * Where rights change within a page, and where an instruction changes the unit it is in, code is
+ * translated one instruction at a time, under a key of its own: the mode with this bit, which
+ * isa->mode() never sets.
  */
 #define JIT_MODE_PARTIAL (UINT32_C(1) << 31)
 
@@ -130,8 +133,9 @@ struct jit_vcpu {
 	 */
 	bool entered, halted, told_off;
 	_Atomic bool off;
-	uint64_t entered_at; /* the pc that the dispatcher last entered code for */
-	unsigned stuck;      /* times in a row that there was no room for a unit */
+	unsigned stuck;          /* times in a row that there was no room for a unit */
+	bool step;               /* the next instruction is run by itself */
+	_Atomic uint64_t passed; /* engine->pass when it was last in no code; UINT64_MAX: is not */
 };
 
 struct jit_code_page;
@@ -147,6 +151,11 @@ struct jit_engine {
 	pthread_mutex_t lock;
 	struct jit_unit *_Atomic hash[1 << JIT_HASH_BITS];
 	struct jit_code_page *_Atomic pages[1 << JIT_PAGE_HASH_BITS];
+	struct jit_unit *stale[1 << JIT_STALE_HASH_BITS]; /* linked by page_next[0] */
+	uint32_t head_lens;        /* bit n: there may be a stale unit with head_len n */
+	struct jit_code_page *due; /* pages to be looked at at the next barrier */
+	_Atomic uint32_t n_due;
+	_Atomic uint64_t pass; /* counts pages that became code: code_watch.c */
 	_Atomic uint64_t epoch;
 	_Atomic uint64_t map_seq;
 
@@ -179,6 +188,8 @@ void jit_vcpu_enter(struct jit_vcpu *v);
 void jit_vcpu_notify(struct jit_vcpu *v, uint32_t pending); /* from any thread */
 void jit_fault_now(struct jit_vcpu *v, uintptr_t ra, const struct jit_fault *fault)
     __attribute__((noreturn));
+/* The instruction that called a slow path from ra begins anew, in a unit by itself. */
+void jit_step_now(struct jit_vcpu *v, uintptr_t ra) __attribute__((noreturn));
 
 /* calls.c */
 void jit_vcpu_irq(struct vcpu *vcpu, unsigned pin, bool level);
@@ -197,19 +208,38 @@ bool jit_mmu_place(struct jit_vcpu *v, uint64_t pa, struct jit_place *ret);
 bool jit_mmu_fetch(struct jit_vcpu *v, uint64_t va, struct jit_place *ret, struct jit_fault *fault);
 /* From any thread: no write to this page takes the fast path from now on. */
 void jit_mmu_protect(struct jit_engine *en, const uint8_t *host_page);
+/*
+ * From any thread, with RAM_LOG just set on pages of ram: no write to any of it takes the fast
+ * path; what may have been written since counts as dirty.
+ */
+void jit_mmu_log_armed(struct jit_engine *en, struct ram *ram);
 
 /* code_watch.c */
-/* A unit will be made from this page: writes to it are watched from now on. NULL: out of memory. */
+/* A unit will be made from this page. NULL: out of memory. */
 struct jit_code_page *jit_watch(struct jit_engine *en, const struct jit_place *place);
 struct jit_code_page *jit_watch_find(struct jit_engine *en, uint64_t page);
-/* The count of writes to what is code or may become it; see code_watch.c. */
-uint64_t jit_watch_start(struct jit_engine *en, struct jit_code_page *p);
-void jit_watch_end(struct jit_code_page *p);
-bool jit_watch_same(struct jit_code_page *p, uint64_t writes);
-void jit_watch_add(struct jit_code_page *p, struct jit_unit *u, unsigned which); /* lock held */
-void jit_watch_remove(struct jit_code_page *p, struct jit_unit *u, unsigned which);
-/* [host, host + len) was written, in one page with RAM_CODE set. From any thread. */
-void jit_watch_wrote(struct jit_engine *en, const uint8_t *host, unsigned len);
+/*
+ * From start on writes to the page are watched. Returns the count of writes that may have changed
+ * what the caller reads from then on; jit_watch_same() says whether there were others. Lock held.
+ */
+uint64_t jit_watch_start(struct jit_vcpu *v, struct jit_code_page *p);
+void jit_watch_end(struct jit_engine *en, struct jit_code_page *p);
+bool jit_watch_same(const struct jit_code_page *p, uint64_t writes);
+void jit_watch_add(struct jit_engine *en, struct jit_code_page *p, struct jit_unit *u,
+		   unsigned which);
+void jit_watch_remove(struct jit_engine *en, struct jit_code_page *p, struct jit_unit *u,
+		      unsigned which);
+/*
+ * [host, host + len) was written, in one page with RAM_CODE set. From any thread, no lock held. v:
+ * by that vCPU; NULL: by a device or the monitor.
+ */
+void jit_watch_wrote(struct jit_engine *en, struct jit_vcpu *v, const uint8_t *host, unsigned len);
+/* Without code_barrier: would that change the unit whose code calls a slow path from ra? */
+bool jit_watch_hits(struct jit_engine *en, const uint8_t *host, unsigned len, uintptr_t ra);
+/* What was written before is code from now on. */
+void jit_watch_barrier(struct jit_engine *en);
+/* This vCPU is in no code now, or (asleep) for some time. */
+void jit_watch_pass(struct jit_vcpu *v, bool asleep);
 void jit_watch_connect(struct jit_engine *en);    /* set code_wrote of all RAM */
 void jit_watch_disconnect(struct jit_engine *en); /* and free the pages */
 
@@ -218,7 +248,12 @@ void jit_watch_disconnect(struct jit_engine *en); /* and free the pages */
 struct jit_unit *jit_blocks_find(struct jit_engine *en, uint64_t page, uint64_t pc, uint32_t mode);
 struct jit_unit *jit_blocks_next(struct jit_unit *u);
 void jit_blocks_add(struct jit_engine *en, struct jit_unit *u);  /* lock held */
-void jit_blocks_kill(struct jit_engine *en, struct jit_unit *u); /* lock held */
+void jit_blocks_kill(struct jit_engine *en, struct jit_unit *u); /* lock held: for ever */
+/* Its bytes are others now. Lock held. */
+void jit_blocks_stale(struct jit_engine *en, struct jit_unit *u);
+/* A stale unit that memory has the bytes of again, live now, or NULL. */
+struct jit_unit *jit_blocks_revive(struct jit_vcpu *v, const struct jit_place *place, uint64_t pc,
+				   uint32_t mode);
 void jit_blocks_link(struct jit_engine *en, struct jit_exit *x, struct jit_unit *target);
 /* Make room for another region by killing the oldest. */
 void jit_blocks_retire(struct jit_engine *en);
@@ -230,6 +265,25 @@ struct jit_unit *jit_translate(struct jit_vcpu *v, const struct jit_place *place
 /* Is this unit's second page where it was? False with *faulted: it cannot be fetched. */
 bool jit_unit_fits(struct jit_vcpu *v, const struct jit_unit *u, struct jit_fault *fault,
 		   bool *faulted);
+
+/* code_source.c: the bytes that a unit is made from, in the order in which they were translated */
+struct jit_source {
+	uint8_t insn[16]; /* of the instruction being translated */
+	uint8_t bytes[JIT_SOURCE_MAX];
+	struct jit_piece pieces[64];
+	unsigned n, n_pieces;
+	bool overflowed; /* too much: the unit never compares equal */
+};
+
+void jit_source_clear(struct jit_source *s);
+void jit_source_fetched(struct jit_source *s, unsigned off, const void *bytes, unsigned n);
+void jit_source_add(struct jit_source *s, uint64_t pc, unsigned len);
+size_t jit_source_size(const struct jit_source *s); /* of the pieces that a unit keeps */
+void jit_source_keep(const struct jit_source *s, struct jit_unit *u, struct jit_piece *pieces);
+/* Has memory the bytes that the unit was made from? */
+bool jit_source_same(const struct jit_unit *u);
+/* The first len bytes at pc, of a page of the host's; false: they are not all in it. */
+bool jit_source_head(uint64_t page, uint64_t pc, unsigned len, uint64_t *head);
 
 /* unit.c */
 struct jit_build {
@@ -263,6 +317,7 @@ struct jit_builder {
 	uint64_t todo[64]; /* labels that nothing was translated at yet */
 	unsigned n_todo, n_insns, n_blocks;
 	const uint8_t *page_host;
+	struct jit_source source;
 	bool ended, falls; /* of the instruction just translated: jumps, may also go on behind */
 	uint64_t next;
 };

@@ -135,7 +135,7 @@ static int vcpu_new(struct engine *e_, unsigned index, const char *model, struct
 	v->vcpu.engine = e_;
 	v->vcpu.index = index;
 	v->engine = en;
-	v->epoch = UINT64_MAX;
+	v->epoch = v->passed = UINT64_MAX;
 	v->work_end = &v->work;
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->cond, NULL);

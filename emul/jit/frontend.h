@@ -48,6 +48,13 @@ struct jit_isa {
 	struct jit_fp_rules fp;
 	uint32_t pc_off;   /* of the pc in the state struct, 64 bits */
 	uint32_t insn_max; /* bytes of the longest instruction */
+	/*
+	 * When a store changes what is executed. True: at the next jit_sync_code() (RISC-V fence.i,
+	 * ARM CP15, PowerPC isync ...); false: before the next instruction, as on x86. Then an
+	 * instruction that stores must be one that can begin anew, as for a fault: when it is about
+	 * to change its own unit, it is left and done again by itself.
+	 */
+	bool code_barrier;
 
 	/* Part of a block's key beside its address: privilege, FPU on, ... State is exact. */
 	uint32_t (*mode)(const void *state);
@@ -148,7 +155,10 @@ void jit_flush_page(void *state, uint64_t va);
 /* The address space that is current (table root and ASID): entries of others are kept but not used.
  */
 void jit_set_space(void *state, uint64_t space);
-/* Code memory may have changed without our seeing it: RISC-V fence.i and its kin. */
+/*
+ * What was stored before, by this CPU or seen by it from another, is what it executes from now on:
+ * fence.i and its kin; where there is no code_barrier: the instructions that serialise.
+ */
 void jit_sync_code(void *state);
 
 /* Run fn on another vCPU's thread between two instructions, and wait for it if asked (shoot-downs).

@@ -484,6 +484,21 @@ static void interp_kill(struct jit_backend *b, struct jit_unit *u)
 	__atomic_store_n(&o->go, interp_of(b)->labels[I_DEAD], __ATOMIC_RELAXED);
 }
 
+static bool interp_alive(const struct jit_backend *b, const void *entry)
+{
+	const struct interp_insn *o = entry;
+
+	return __atomic_load_n(&o->go, __ATOMIC_RELAXED) !=
+	       ((const struct interp *)b)->labels[I_DEAD];
+}
+
+static void interp_revive(struct jit_backend *b, struct jit_unit *u)
+{
+	struct interp_insn *o = u->code;
+
+	__atomic_store_n(&o->go, interp_of(b)->labels[I_ENTER], __ATOMIC_RELAXED);
+}
+
 /* The state is always exact but for the pc. */
 static void interp_restore(struct jit_backend *b, struct jit_cpu *cpu, const struct jit_unit *u,
 			   uintptr_t ra)
@@ -514,6 +529,8 @@ const struct jit_backend_class jit_interp = {
 	.unlink = interp_unlink,
 	.probe_always = interp_probe_always,
 	.kill = interp_kill,
+	.revive = interp_revive,
+	.alive = interp_alive,
 	.restore = interp_restore,
 	.unknown = interp_unknown,
 };

@@ -61,6 +61,7 @@ static void catch_up(struct jit_vcpu *v)
 		jit_mmu_new_code_gen(v);
 	}
 	atomic_store(&v->epoch, epoch);
+	jit_watch_pass(v, false);
 }
 
 /* True: vcpu_run() is to return. */
@@ -81,6 +82,7 @@ static bool service(struct jit_vcpu *v)
 static void sleep_until_pending(struct jit_vcpu *v)
 {
 	atomic_store(&v->epoch, UINT64_MAX);
+	jit_watch_pass(v, true);
 	pthread_mutex_lock(&v->lock);
 	atomic_store(&v->sleeping, true);
 	while (!atomic_load(&v->cpu->pending))
@@ -114,17 +116,21 @@ static struct jit_unit *find_unit(struct jit_vcpu *v)
 	struct jit_unit *u = NULL;
 	uint64_t pc = *jit_pc(v);
 	bool faulted = false;
+	uint32_t mode;
 
 	if (!jit_mmu_fetch(v, pc, &place, &fault)) {
 		faulted = true;
 	} else {
-		u = jit_blocks_find(en, round_down((uintptr_t)place.host, RAM_PAGE_SIZE), pc,
-				    v->cpu->mode | (place.partial ? JIT_MODE_PARTIAL : 0));
+		place.partial |= v->step;
+		mode = v->cpu->mode | (place.partial ? JIT_MODE_PARTIAL : 0);
+		u = jit_blocks_find(en, round_down((uintptr_t)place.host, RAM_PAGE_SIZE), pc, mode);
 		while (u && !jit_unit_fits(v, u, &fault, &faulted) && !faulted)
 			u = jit_blocks_next(u);
 		if (faulted)
 			u = NULL;
-		else if (!u)
+		else if (!u && !place.partial)
+			u = jit_blocks_revive(v, &place, pc, mode);
+		if (!faulted && !u)
 			u = jit_translate(v, &place, &fault, &faulted);
 	}
 	if (faulted)
@@ -136,21 +142,21 @@ static struct jit_unit *find_unit(struct jit_vcpu *v)
 	return u;
 }
 
-/*
- * Where to go on: the code for the pc. x: the exit that led here, to be linked, or NULL. Code that
- * came back from where it was entered may belong to a unit that is dead: look properly then.
- */
+/* Where to go on: the code for the pc. x: the exit that led here, to be linked, or NULL. */
 static const void *find_entry(struct jit_vcpu *v, struct jit_exit *x)
 {
 	uint64_t pc = *jit_pc(v);
 	struct jit_jump *j = &v->cpu->jump[jit_jump_index(pc)];
+	struct jit_backend *be = v->engine->backend;
 	struct jit_unit *u;
 
-	if (!x && j->tag == (pc ^ v->cpu->salt) && pc != v->entered_at) {
-		v->entered_at = pc;
-		return j->code;
+	if (v->step) {
+		u = find_unit(v);
+		v->step = false;
+		return u ? u->entry : NULL;
 	}
-	v->entered_at = pc;
+	if (!x && j->tag == (pc ^ v->cpu->salt) && be->class->alive(be, j->code))
+		return j->code;
 	u = find_unit(v);
 	if (!u)
 		return NULL;
@@ -243,6 +249,7 @@ enum vcpu_exit jit_vcpu_run(struct vcpu *vcpu)
 	_setjmp(v->top);
 	why = run(v);
 	atomic_store(&v->epoch, UINT64_MAX);
+	jit_watch_pass(v, true);
 	pthread_mutex_lock(&v->lock);
 	jit_vcpu_work(v);
 	v->inside = false;
@@ -258,5 +265,14 @@ void jit_fault_now(struct jit_vcpu *v, uintptr_t ra, const struct jit_fault *fau
 
 	be->class->restore(be, v->cpu, ra ? jit_cache_find(&v->engine->cache, ra) : NULL, ra);
 	v->engine->isa->raise(jit_state(v), fault);
+	_longjmp(v->top, 1);
+}
+
+void jit_step_now(struct jit_vcpu *v, uintptr_t ra)
+{
+	struct jit_backend *be = v->engine->backend;
+
+	be->class->restore(be, v->cpu, jit_cache_find(&v->engine->cache, ra), ra);
+	v->step = true;
 	_longjmp(v->top, 1);
 }

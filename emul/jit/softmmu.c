@@ -232,6 +232,26 @@ void jit_mmu_protect(struct jit_engine *en, const uint8_t *host_page)
 	}
 }
 
+void jit_mmu_log_armed(struct jit_engine *en, struct ram *ram)
+{
+	full_fence();
+	for (unsigned n = 0; n < en->n_vcpus; n++) {
+		for (unsigned i = 0; i < en->isa->n_regimes * JIT_TLB_SIZE; i++) {
+			struct jit_tlb *t =
+			    &en->vcpus[n]->cpu->tlb[i / JIT_TLB_SIZE][i % JIT_TLB_SIZE];
+			uint64_t off =
+			    __atomic_load_n(&t->spare, __ATOMIC_RELAXED) - (uintptr_t)ram->host;
+
+			if (off >= ram->size ||
+			    __atomic_load_n(&t->write, __ATOMIC_RELAXED) == JIT_TLB_NEVER)
+				continue;
+			tag_store(&t->write, JIT_TLB_NEVER);
+			/* It may be between its look at the tag and the store. */
+			atomic_fetch_or(&ram->flags[off >> RAM_PAGE_BITS], RAM_DIRTY);
+		}
+	}
+}
+
 static uint8_t perm_of(enum jit_access access)
 {
 	return access == JIT_LOAD    ? JIT_PERM_READ
@@ -441,11 +461,7 @@ bool jit_phys_cas(void *state, uint64_t pa, unsigned size, uint64_t expect, uint
 	return true;
 }
 
-/*
- * Every store to code is seen, so there is nothing to find out; the instruction ends its unit, and
- * what is executed next is looked up afresh.
- */
 void jit_sync_code(void *state)
 {
-	(void)state;
+	jit_watch_barrier(vcpu_of(state)->engine);
 }

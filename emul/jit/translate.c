@@ -30,6 +30,7 @@ static bool is_exit(const struct ir_insn *in)
 /* The unit with its key and its exits, in the arena. NULL: no room. */
 static struct jit_unit *unit_new(struct jit_vcpu *v, const struct jit_build *b)
 {
+	const struct jit_source *source = &v->builder->source;
 	const struct ir *ir = b->ir;
 	uint32_t n = 0, k = 0;
 	struct jit_unit *u;
@@ -37,7 +38,7 @@ static struct jit_unit *unit_new(struct jit_vcpu *v, const struct jit_build *b)
 
 	for (uint32_t i = 0; i < ir->n; i++)
 		n += is_exit(&ir->insns[i]);
-	size = sizeof(*u) + n * sizeof(u->exits[0]);
+	size = sizeof(*u) + n * sizeof(u->exits[0]) + jit_source_size(source);
 	u = jit_arena_need(&v->arena, size, 16);
 	if (!u)
 		return NULL;
@@ -51,6 +52,7 @@ static struct jit_unit *unit_new(struct jit_vcpu *v, const struct jit_build *b)
 	u->granules = b->granules;
 	u->granules2 = b->granules2;
 	u->n_exits = n;
+	jit_source_keep(source, u, (struct jit_piece *)(void *)&u->exits[n]);
 	for (uint32_t i = 0; i < ir->n; i++) {
 		const struct ir_insn *in = &ir->insns[i];
 		struct jit_exit *x = &u->exits[k];
@@ -128,20 +130,26 @@ static struct jit_unit *publish(struct jit_vcpu *v, struct jit_build *b, struct 
 static struct jit_unit *attempt(struct jit_vcpu *v, struct jit_build *b, struct jit_code_page *page,
 				bool *smaller)
 {
-	uint64_t writes = jit_watch_start(v->engine, page);
+	struct jit_engine *en = v->engine;
 	struct jit_unit *u = NULL;
+	uint64_t writes;
 
+	pthread_mutex_lock(&en->lock);
+	writes = jit_watch_start(v, page);
+	pthread_mutex_unlock(&en->lock);
 	if (jit_build_unit(b)) {
-		ir_optimise(b->ir, (uint32_t)v->engine->en.isa->state_size);
+		ir_optimise(b->ir, (uint32_t)en->en.isa->state_size);
 		u = jit_compile(v, b, smaller);
 		if (u)
 			u = publish(v, b, u, page, writes);
 	} else {
 		*smaller = !b->faulted;
 	}
-	jit_watch_end(page);
+	pthread_mutex_lock(&en->lock);
+	jit_watch_end(en, page);
 	if (b->watch2)
-		jit_watch_end(b->watch2);
+		jit_watch_end(en, b->watch2);
+	pthread_mutex_unlock(&en->lock);
 	return u;
 }
 

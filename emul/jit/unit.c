@@ -88,7 +88,9 @@ static bool fetch_page2(struct jit_builder *b)
 	u->watch2 = jit_watch(u->v->engine, &u->page2);
 	if (!u->watch2)
 		return false;
-	u->writes2 = jit_watch_start(u->v->engine, u->watch2);
+	pthread_mutex_lock(&u->v->engine->lock);
+	u->writes2 = jit_watch_start(u->v, u->watch2);
+	pthread_mutex_unlock(&u->v->engine->lock);
 	return true;
 }
 
@@ -117,11 +119,12 @@ bool jit_fetch(struct jit_tr *t, unsigned off, void *buf, unsigned n)
 		first = (unsigned)MIN(n, PAGE - in);
 		copy_code(to, b->page_host + in, first);
 	}
-	if (first == n)
-		return true;
-	if (!fetch_page2(b))
-		return false;
-	copy_code(to + first, b->unit->page2.host + (first ? 0 : in), n - first);
+	if (first < n) {
+		if (!fetch_page2(b))
+			return false;
+		copy_code(to + first, b->unit->page2.host + (first ? 0 : in), n - first);
+	}
+	jit_source_fetched(&b->source, off, buf, n);
 	return true;
 }
 
@@ -198,6 +201,7 @@ static void cover(struct jit_builder *b, uint64_t pc, unsigned len)
 {
 	struct jit_build *u = b->unit;
 
+	jit_source_add(&b->source, pc, len);
 	u->low = MIN(u->low, pc);
 	u->high = MAX(u->high, pc + len);
 	for (uint64_t at = pc; at < pc + len; at++) {
@@ -236,6 +240,20 @@ static bool translate_one(struct jit_builder *b, uint64_t pc)
 	return true;
 }
 
+/*
+ * Did the instruction whose IR begins at n call a helper that may store? Only generated code can be
+ * left before it changes itself (jit_watch_hits), so nothing may follow in the unit.
+ */
+static bool helper_stores(const struct jit_build *u, uint32_t n)
+{
+	if (u->isa->code_barrier)
+		return false;
+	for (; n < u->ir->n; n++)
+		if (u->ir->insns[n].op == IR_CALL && u->ir->insns[n].helper->flags & IR_H_MEMORY)
+			return true;
+	return false;
+}
+
 /* From pc on until something ends it. False: the first instruction faults. */
 static bool translate_trace(struct jit_builder *b, uint64_t pc)
 {
@@ -243,6 +261,7 @@ static bool translate_trace(struct jit_builder *b, uint64_t pc)
 
 	for (;;) {
 		struct jit_mark *m;
+		uint32_t n;
 
 		if (!in_page(b, pc)) {
 			ir_goto(u->ir, pc);
@@ -260,6 +279,7 @@ static bool translate_trace(struct jit_builder *b, uint64_t pc)
 			ir_goto(u->ir, pc);
 			return true;
 		}
+		n = u->ir->n;
 		if (!translate_one(b, pc)) {
 			if (!b->n_insns)
 				return false;
@@ -268,7 +288,7 @@ static bool translate_trace(struct jit_builder *b, uint64_t pc)
 		}
 		if (b->ended && !b->falls)
 			return true;
-		if (u->max_blocks <= 1 && b->ended) {
+		if ((u->max_blocks <= 1 && b->ended) || helper_stores(u, n)) {
 			ir_goto(u->ir, b->next);
 			return true;
 		}
@@ -285,6 +305,7 @@ bool jit_build_unit(struct jit_build *u)
 		b->generation = 1;
 	}
 	b->unit = u;
+	jit_source_clear(&b->source);
 	b->n_todo = b->n_insns = 0;
 	b->n_blocks = 1;
 	b->page_host = u->page.host - (u->pc & (PAGE - 1));

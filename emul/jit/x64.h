@@ -75,6 +75,7 @@ struct x64_side {
 	uint32_t dead;  /* of the code that leaves with the unit's pc, from the start of the code */
 	uint32_t stubs; /* of each exit: two jumps, to leave with the exit and to probe */
 	uint64_t *slots; /* by exit: the code that PUSHRET pushes */
+	uint64_t entry;  /* what kill() wrote over */
 	struct x64_side_pin pins[20];
 	struct x64_side_entry entries[];
 };

@@ -164,13 +164,26 @@ static void probe_always(struct jit_backend *b, struct jit_exit *x)
 /* The first instruction has seven bytes; the eighth stays as it is. */
 static void x64_kill(struct jit_backend *b, struct jit_unit *u)
 {
-	const struct x64_side *s = side_of(u);
+	struct x64_side *s = u->side;
 	uint64_t *at = u->code, v;
 
 	(void)b;
-	v = __atomic_load_n(at, __ATOMIC_RELAXED) & UINT64_C(0xff) << 56;
+	s->entry = __atomic_load_n(at, __ATOMIC_RELAXED);
+	v = s->entry & UINT64_C(0xff) << 56;
 	v |= 0xe9 | (uint64_t)(uint32_t)(s->dead - 5) << 8;
 	__atomic_store_n(at, v, __ATOMIC_RELEASE);
+}
+
+static bool x64_alive(const struct jit_backend *b, const void *entry)
+{
+	(void)b;
+	return __atomic_load_n((const uint8_t *)entry, __ATOMIC_RELAXED) != 0xe9;
+}
+
+static void x64_revive(struct jit_backend *b, struct jit_unit *u)
+{
+	(void)b;
+	__atomic_store_n((uint64_t *)u->code, side_of(u)->entry, __ATOMIC_RELEASE);
 }
 
 /* ---- state after a fault -------------------------------------------------------------------- */
@@ -242,6 +255,8 @@ const struct jit_backend_class jit_x64 = {
 	.unlink = x64_unlink,
 	.probe_always = probe_always,
 	.kill = x64_kill,
+	.revive = x64_revive,
+	.alive = x64_alive,
 	.restore = restore,
 	.unknown = unknown,
 	.disassemble = disassemble,

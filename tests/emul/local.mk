@@ -25,7 +25,10 @@ tests_emul_check_x64_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 include tests/emul/riscv.mk
 include tests/emul/x86.mk
 
-check_PROGRAMS += tests/emul/check_jit
+check_PROGRAMS += tests/emul/check_jit tests/emul/check_jit_code
+tests_emul_check_jit_code_SOURCES = tests/emul/check_jit_code.c tests/emul/toy.c tests/emul/toy.h
+tests_emul_check_jit_code_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_jit_code_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
 tests_emul_check_jit_SOURCES = tests/emul/check_jit.c tests/emul/toy.c tests/emul/toy.h
 tests_emul_check_jit_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_jit_LDADD = $(EMUL_LIBS) $(TEST_LIBS)

@@ -84,6 +84,18 @@ static uint64_t h_map(void *state, uint64_t entry, uint64_t v)
 	return 0;
 }
 
+static uint64_t h_sync(void *state)
+{
+	jit_sync_code(state);
+	return 0;
+}
+
+static uint64_t h_push(void *state, uint64_t sp, uint64_t v)
+{
+	jit_store(state, sp - 8, v, (struct ir_mem){ .size = 3 });
+	return sp - 8;
+}
+
 #define HELPER(name, n, fl)                                                                       \
 	static const struct ir_helper helper_##name = { #name, (ir_helper_fn *)h_##name, IR_VOID, \
 							n, fl }
@@ -95,6 +107,9 @@ HELPER(flush, 1, 0);
 HELPER(shoot, 1, IR_H_ALL);
 HELPER(space, 1, IR_H_ALL);
 HELPER(map, 2, IR_H_ALL);
+HELPER(sync, 0, 0);
+static const struct ir_helper helper_push = { "push", (ir_helper_fn *)h_push, IR_I64, 2,
+					      IR_H_MEMORY | IR_H_RAISES };
 
 /* ---- translation ---------------------------------------------------------------------------- */
 
@@ -205,8 +220,16 @@ static void control(struct jit_tr *t, unsigned op, unsigned rd, unsigned rs1, in
 	case TOY_SHOOT: call(t, &helper_shoot, reg(t, rs1), 0); break;
 	case TOY_SPACE: call(t, &helper_space, reg(t, rs1), 0); break;
 	case TOY_MAP: call(t, &helper_map, reg(t, rd), reg(t, rs1)); break;
+	case TOY_SYNC: call(t, &helper_sync, 0, 0); break;
 	default: raise_(t, TOY_BAD); break;
 	}
+}
+
+static void push(struct jit_tr *t, unsigned rd, unsigned rs1)
+{
+	ir_val args[] = { reg(t, rs1), reg(t, rd) };
+
+	set(t, rs1, ir_call(t->ir, &helper_push, args, 2));
 }
 
 static bool translate(struct jit_tr *t)
@@ -232,6 +255,8 @@ static bool translate(struct jit_tr *t)
 		memory(t, op, rd, ir_op2i(t->ir, IR_ADD, reg(t, rs1), (uint64_t)(int64_t)imm));
 	else if (op == TOY_AMOADD)
 		set(t, rd, ir_rmw(t->ir, IR_RADD, reg(t, rs1), reg(t, imm & 15), mem(3, 0)));
+	else if (op == TOY_PUSH)
+		push(t, rd, rs1);
 	else
 		control(t, op, rd, rs1, imm);
 	return true;
@@ -338,42 +363,37 @@ static int reset(void *state, const char *model, unsigned index, struct machine 
 	return 0;
 }
 
-static const struct jit_isa toy_jit = {
-	.n_regimes = 1,
-	.fp = { .nan32 = 0x7fc00000,
-		.nan64 = UINT64_C(0x7ff8000000000000),
-		.default_nan = true,
-		.to_int_saturates = true },
-	.pc_off = OFF(pc),
-	.insn_max = 4,
-	.mode = mode,
-	.fetch_regime = fetch_regime,
-	.translate = translate,
-	.walk = walk,
-	.bad_access = bad_access,
-	.raise = raise,
-	.interrupt = interrupt,
-	.wakes = wakes,
-	.enter = enter,
-	.sync = sync_,
-};
+#define TOY_JIT                                                                         \
+	.n_regimes = 1,                                                                 \
+	.fp = { .nan32 = 0x7fc00000,                                                    \
+		.nan64 = UINT64_C(0x7ff8000000000000),                                  \
+		.default_nan = true,                                                    \
+		.to_int_saturates = true },                                             \
+	.pc_off = OFF(pc), .insn_max = 4, .mode = mode, .fetch_regime = fetch_regime,   \
+	.translate = translate, .walk = walk, .bad_access = bad_access, .raise = raise, \
+	.interrupt = interrupt, .wakes = wakes, .enter = enter, .sync = sync_
+
+static const struct jit_isa toy_jit = { TOY_JIT };
+static const struct jit_isa toy_barrier_jit = { TOY_JIT, .code_barrier = true };
 
 static const char *const models[] = { "toy", NULL };
 
-const struct isa toy_isa = {
-	.name = "toy",
-	.doc = "a CPU for tests",
-	.state_size = sizeof(struct toy_state),
-	.state = toy_fields,
-	.models = models,
-	.reset = reset,
-	.jit = &toy_jit,
-	.is64 = true,
-};
+#define TOY_ISA                                                                                \
+	.doc = "a CPU for tests", .state_size = sizeof(struct toy_state), .state = toy_fields, \
+	.models = models, .reset = reset, .is64 = true
+
+const struct isa toy_isa = { TOY_ISA, .name = "toy", .jit = &toy_jit };
+const struct isa toy_barrier_isa = { TOY_ISA, .name = "toy-barrier", .jit = &toy_barrier_jit };
 
 /* ---- a machine ------------------------------------------------------------------------------ */
 
 void toy_new(struct toy *t, const struct engine_class *class, unsigned cpus)
+{
+	toy_new_isa(t, class, &toy_isa, cpus);
+}
+
+void toy_new_isa(struct toy *t, const struct engine_class *class, const struct isa *isa,
+		 unsigned cpus)
 {
 	struct err e = { 0 };
 
@@ -382,9 +402,9 @@ void toy_new(struct toy *t, const struct engine_class *class, unsigned cpus)
 	ck_assert_int_eq(clock_new(NULL, &t->m.clock, &e), 0);
 	ck_assert_int_eq(ram_new("ram", 4 * MiB, &t->ram, &e), 0);
 	ck_assert_int_eq(bus_add_ram(t->m.bus, 0, t->ram, 0, 4 * MiB, false, &e), 0);
-	t->m.isa = &toy_isa;
+	t->m.isa = isa;
 	t->m.n_cpus = cpus;
-	ck_assert_msg(class->new_(&t->m, &toy_isa, -1, &t->en, &e) == 0, "%s", e.msg);
+	ck_assert_msg(class->new_(&t->m, isa, -1, &t->en, &e) == 0, "%s", e.msg);
 	t->m.engine = t->en;
 	for (unsigned i = 0; i < cpus; i++)
 		ck_assert_msg(class->vcpu_new(t->en, i, "toy", &t->m.cpus[i], &e) == 0, "%s",

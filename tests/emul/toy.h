@@ -45,6 +45,8 @@ enum toy_op {
 	TOY_MAP,    /* page map entry rd & 15 = rs1 */
 	TOY_MODE,   /* to mode imm */
 	TOY_LI,     /* rd = imm << 16 */
+	TOY_SYNC,   /* what was stored is code */
+	TOY_PUSH,   /* rs1 -= 8; [rs1] = rd, by a helper */
 	TOY_OPS,
 };
 
@@ -76,6 +78,8 @@ struct toy_state {
 };
 
 extern const struct isa toy_isa;
+/* The same, but stores become code at TOY_SYNC only. */
+extern const struct isa toy_barrier_isa;
 
 #define TOY(op, rd, rs1, imm) \
 	((uint32_t)(op) | (uint32_t)(rd) << 8 | (uint32_t)(rs1) << 12 | (uint32_t)(imm) << 16)
@@ -88,6 +92,8 @@ struct toy {
 };
 
 void toy_new(struct toy *t, const struct engine_class *class, unsigned cpus);
+void toy_new_isa(struct toy *t, const struct engine_class *class, const struct isa *isa,
+		 unsigned cpus);
 void toy_free(struct toy *t);
 void toy_code(struct toy *t, uint64_t at, const uint32_t *code, unsigned n);
 /* Runs CPU 0 until it is off. */

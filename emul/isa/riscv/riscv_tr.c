@@ -70,6 +70,7 @@ const struct jit_isa riscv_jit = {
 		.to_int_saturates = true },
 	.pc_off = offsetof(struct riscv_state, pc),
 	.insn_max = 4,
+	.code_barrier = true, /* unpriv 31: fence.i */
 	.mode = riscv_mode,
 	.fetch_regime = riscv_fetch_regime,
 	.translate = translate,
