@@ -14,8 +14,10 @@ storage_libstorage_la_SOURCES = \
 	storage/formats.c storage/formats.def \
 	storage/gate.c \
 	storage/kdf.c \
+	storage/guid.c storage/guid.h \
 	storage/lock.c \
 	storage/open.c storage/open.h \
+	storage/pages.c storage/pages.h \
 	storage/pool.c \
 	storage/qcow2.c storage/qcow2.h \
 	storage/qcow2_cache.c \
@@ -33,7 +35,12 @@ storage_libstorage_la_SOURCES = \
 	storage/raw.c \
 	storage/read.c \
 	storage/sealed.c \
+	storage/slots.c storage/slots.h \
 	storage/uring.c \
+	storage/vdi.c storage/vdi.h \
+	storage/vdi_check.c \
+	storage/vdi_create.c \
+	storage/vdi_write.c \
 	storage/write.c \
 	storage/zero.c
 storage_libstorage_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(LZMA_CFLAGS) $(NETTLE_CFLAGS) \

@@ -21,3 +21,13 @@ check_PROGRAMS += tests/storage/check_codec
 tests_storage_check_codec_SOURCES = tests/storage/check_codec.c
 tests_storage_check_codec_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_codec_LDADD = $(STORAGE_TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_interop
+tests_storage_check_interop_SOURCES = tests/storage/check_interop.c
+tests_storage_check_interop_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_interop_LDADD = $(STORAGE_TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_vdi
+tests_storage_check_vdi_SOURCES = tests/storage/check_vdi.c
+tests_storage_check_vdi_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_vdi_LDADD = $(STORAGE_TEST_LIBS)
