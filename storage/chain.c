@@ -76,6 +76,8 @@ static int give_and_keep(struct opener *op, const struct disk_ref *ref, struct d
 
 	if (r < 0)
 		return r;
+	if (g->file)
+		return err_set(e, -EINVAL, "%s is no file that can be passed on", ref->name);
 	format = g->format ? g->format : ref->format;
 	if (ref->kind == DISK_REF_DATA || ref->kind == DISK_REF_EXTENT)
 		format = NULL;

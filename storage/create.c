@@ -62,8 +62,6 @@ static int parse_options(const struct disk_format *f, char *text, const char **v
 	return 0;
 }
 
-typedef int more_fn(void *arg, const char *name, struct file **ret, struct err *e);
-
 static const char *last_part(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -71,8 +69,8 @@ static const char *last_part(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static int create_in(struct file *f, const struct disk_create *c, more_fn *more, void *arg,
-		     struct err *e)
+int disk_create_files(struct file *f, const struct disk_create *c, disk_more_fn *more, void *arg,
+		      struct err *e)
 {
 	const struct disk_format *format = format_find(c->format ? c->format : "");
 	autofree char *text = strdup(c->options ? c->options : "");
@@ -107,10 +105,10 @@ static int create_in(struct file *f, const struct disk_create *c, more_fn *more,
 
 int disk_create_file(struct file *f, const struct disk_create *c, struct err *e)
 {
-	return create_in(f, c, NULL, NULL, e);
+	return disk_create_files(f, c, NULL, NULL, e);
 }
 
-static int create_synced(int fd, const char *name, const struct disk_create *c, more_fn *more,
+static int create_synced(int fd, const char *name, const struct disk_create *c, disk_more_fn *more,
 			 void *arg, struct err *e)
 {
 	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3), r;
@@ -121,7 +119,7 @@ static int create_synced(int fd, const char *name, const struct disk_create *c, 
 	r = file_from_fd(own, name, true, &f, e);
 	if (r < 0)
 		return r;
-	r = create_in(f, c, more, arg, e);
+	r = disk_create_files(f, c, more, arg, e);
 	if (r == 0)
 		r = file_sync(f, e);
 	file_close(f);

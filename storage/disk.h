@@ -73,9 +73,10 @@ struct disk_ref {
 
 /* The answer: an open file and the name under which sentences mention it. */
 struct disk_grant {
-	int fd;       /* becomes the disk's */
-	char *path;   /* malloced; becomes the disk's */
-	char *format; /* malloced or NULL: overrides the declared one */
+	int fd;            /* becomes the disk's */
+	struct file *file; /* instead of an fd: a file that is none of the host's; the disk's */
+	char *path;        /* malloced; becomes the disk's */
+	char *format;      /* malloced or NULL: overrides the declared one */
 };
 
 /* Asked on the thread that opens. Returns 0 with *g set, or an error that says how to allow it. */
@@ -255,7 +256,7 @@ struct disk_create {
 	/* The backing image, open, for formats that write its identity into the new one (vdi, vhd,
 	 * vhdx, vmdk); stays the caller's. */
 	struct disk *parent;
-	const struct disk_secret *secret;     /* for a format or option that encrypts; or NULL */
+	const struct disk_secret *secret; /* for a format or option that encrypts; or NULL */
 };
 
 /*

@@ -91,6 +91,8 @@ struct format_option {
 	const char *name, *value, *doc; /* value: the default, as text */
 };
 
+typedef int disk_more_fn(void *arg, const char *name, struct file **ret, struct err *e);
+
 struct create_args {
 	const char *name; /* the file's name to be, without a directory */
 	uint64_t size;
@@ -101,7 +103,7 @@ struct create_args {
 	const char *const *values;
 	/* Makes another file of this image beside the first (split extents); NULL where there can
 	 * be only one. The format syncs and closes it. */
-	int (*more)(void *arg, const char *name, struct file **ret, struct err *e);
+	disk_more_fn *more;
 	void *arg;
 };
 
@@ -293,6 +295,9 @@ int disk_new_overlay(struct file *f, struct disk *backing, const struct disk_opt
 
 /* create.c: any struct file, for tests and temporary overlays. */
 int disk_create_file(struct file *f, const struct disk_create *c, struct err *e);
+/* With files beside it. */
+int disk_create_files(struct file *f, const struct disk_create *c, disk_more_fn *more, void *arg,
+		      struct err *e);
 
 /* lock.c */
 int image_lock(int fd, const char *name, bool write,

@@ -184,6 +184,10 @@ static int opener_file(struct opener *op, const struct disk_ref *ref, struct fil
 		return r;
 	path = g.path;
 	*format = g.format;
+	if (g.file) {
+		*ret = g.file;
+		return 0;
+	}
 	r = file_from_fd(g.fd, path, ref->write && !op->resolving, ret, e);
 	if (r < 0)
 		return r;

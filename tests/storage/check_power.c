@@ -1,10 +1,12 @@
 /*
- * Power cuts and faults. An image in memory with a log of its writes: at random moments the file
- * is rebuilt as a power cut could leave it, opened, checked and compared. Every sector must hold
- * what it held at the last acknowledged flush, or something that was written to it later; a
- * snapshot must be whole. The test proves itself: with syncs dropped it must find damage.
+ * Power cuts and faults, for every format that is written. An image in memory with a log of its
+ * writes: at random moments its files are rebuilt as a power cut could leave them, opened, checked
+ * and compared. Every sector must hold what it held at the last acknowledged flush, or something
+ * that was written to it later; a snapshot must be whole. The test proves itself: with syncs
+ * dropped it must find damage.
  *
- * VMD_STATES=N examines that many states per variant; VMD_SEED=N repeats a run.
+ * VMD_STATES=N examines that many states per format; VMD_SEED=N repeats a run; VMD_FAULT_STEP=1
+ * breaks every single operation in every way; VMD_FORMAT=NAME leaves out the other formats.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,9 +15,11 @@
 #include "base/bytes.h"
 #include "storage/format.h"
 #include "tests/storage/recorder.h"
+#include "tests/storage/variants.h"
 #include "tests/unit.h"
 
-enum { SECTORS = 1500, LATER = 24 };
+enum { SECTORS = 1500, LATER = 24, GROUP = 100 };
+#define BASE_SIZE (SECTORS * 512u + 3000)
 
 struct sector {
 	uint32_t flushed, now, later[LATER];
@@ -23,8 +27,10 @@ struct sector {
 };
 
 struct world {
-	const char *format, *options;
+	const struct variant *v;
 	struct recorder *rec;
+	uint64_t size;
+	bool can_resize, can_snapshot;
 	struct disk *d;
 	struct sector s[SECTORS];
 	uint32_t snap[SECTORS];
@@ -35,20 +41,29 @@ struct world {
 	char why[300];
 };
 
-static const struct {
-	const char *format, *options;
-} variants[] = {
-	{ "qcow2", "cluster_size=4K" },
-	{ "qcow2", "cluster_size=512,refcount_bits=64" },
-	{ "qcow2", "cluster_size=64K" },
-	{ "qcow2", "compat=0.10,cluster_size=1K" },
-};
-
-static uint64_t env_number(const char *name, uint64_t otherwise)
+/* Where a sector of the test lies on the disk. */
+static uint64_t place(const struct world *w, int i)
 {
-	const char *s = getenv(name);
+	if (!w->v->spread)
+		return (uint64_t)i * 512;
+	return (uint64_t)(i / GROUP) * w->v->spread + (uint64_t)(i % GROUP) * 512;
+}
 
-	return s ? strtoull(s, NULL, 0) : otherwise;
+/* How many of n sectors from i on lie in a row. */
+static int row(const struct world *w, int i, int n)
+{
+	return w->v->spread ? MIN(n, GROUP - i % GROUP) : n;
+}
+
+static int read_all(struct world *w, struct disk *d, uint8_t *buf, struct err *e)
+{
+	int r = 0, n;
+
+	for (int i = 0; r == 0 && i < SECTORS; i += n) {
+		n = row(w, i, SECTORS - i);
+		r = disk_read(d, place(w, i), buf + (size_t)i * 512, (size_t)n * 512, e);
+	}
+	return r;
 }
 
 static uint64_t rnd(struct world *w, uint64_t n)
@@ -101,7 +116,7 @@ static void compare(struct world *w, struct disk *d, bool with_snap)
 	static uint8_t buf[SECTORS * 512];
 	struct err e;
 
-	if (disk_read(d, 0, buf, sizeof(buf), &e) < 0) {
+	if (read_all(w, d, buf, &e) < 0) {
 		w->bad++;
 		snprintf(w->why, sizeof(w->why), "%.250s", e.msg);
 		return;
@@ -137,25 +152,41 @@ static void examine_disk(struct world *w, struct disk *d)
 	}
 }
 
+/* Files of a cut for images that name them. */
+static int give_cut(void *arg, const struct disk_ref *ref, struct disk_grant *g, struct err *e)
+{
+	struct cut *c = arg;
+	const char *slash = strrchr(ref->name, '/'), *name = slash ? slash + 1 : ref->name;
+
+	for (unsigned i = 0; i < c->n; i++)
+		if (!strcmp(c->f[i].name, name)) {
+			g->path = strdup(name);
+			return file_in_memory(c->f[i].data, c->f[i].len, 256 * MiB, &g->file, e);
+		}
+	return err_set(e, -ENOENT, "there is no file %s", name);
+}
+
 static void examine(struct world *w, uint64_t seed)
 {
-	struct disk_options o = { .format = w->format };
-	uint8_t *data;
-	size_t len;
+	struct disk_options o = variant_options(w->v);
+	struct disk_gate gate;
+	struct cut c;
 	struct file *f;
 	struct disk *d;
 	struct err e;
 
-	recorder_cut(w->rec, seed, &data, &len);
-	ck_assert(file_in_memory(data, len, 64 * MiB, &f, &e) == 0);
-	free(data);
+	recorder_cut(w->rec, seed, &c);
+	gate = (struct disk_gate){ give_cut, &c };
+	o.gate = &gate;
+	ck_assert(file_in_memory(c.f[0].data, c.f[0].len, 256 * MiB, &f, &e) == 0);
 	if (disk_new_from_file(f, &o, &d, &e) < 0) {
 		w->bad++;
 		snprintf(w->why, sizeof(w->why), "%.250s", e.msg);
-		return;
+	} else {
+		examine_disk(w, d);
+		disk_close(d);
 	}
-	examine_disk(w, d);
-	disk_close(d);
+	cut_free(&c);
 }
 
 static void maybe_cut(void *arg)
@@ -190,7 +221,7 @@ static void pick(struct world *w, int *from, int *n)
 {
 	*from = (int)rnd(w, SECTORS);
 	*n = 1 + (int)rnd(w, rnd(w, 5) ? 12 : 200);
-	*n = MIN(*n, SECTORS - *from);
+	*n = row(w, *from, MIN(*n, SECTORS - *from));
 }
 
 static int op_write(struct world *w, struct err *e)
@@ -204,7 +235,7 @@ static int op_write(struct world *w, struct err *e)
 		issue(w, from + i, w->tag);
 		fill(buf + (size_t)i * 512, w->tag);
 	}
-	return disk_write(w->d, (uint64_t)from * 512, buf, (size_t)n * 512, e);
+	return disk_write(w->d, place(w, from), buf, (size_t)n * 512, e);
 }
 
 static int op_nothing(struct world *w, bool discard, struct err *e)
@@ -220,12 +251,13 @@ static int op_nothing(struct world *w, bool discard, struct err *e)
 			issue(w, from + i, old); /* either is right for ever */
 	}
 	if (!discard)
-		return disk_zero(w->d, (uint64_t)from * 512, (uint64_t)n * 512, rnd(w, 2), e);
-	r = disk_discard(w->d, (uint64_t)from * 512, (uint64_t)n * 512, e);
-	for (int i = 0; i < n; i++) {
+		return disk_zero(w->d, place(w, from), (uint64_t)n * 512, rnd(w, 2), e);
+	r = disk_discard(w->d, place(w, from), (uint64_t)n * 512, e);
+	for (int i = 0; r == 0 && i < n; i++) {
 		uint8_t buf[512];
 
-		if (disk_read(w->d, (uint64_t)(from + i) * 512, buf, 512, e) == 0)
+		r = disk_read(w->d, place(w, from + i), buf, 512, e);
+		if (r == 0)
 			w->s[from + i].now = value_of(buf);
 	}
 	return r;
@@ -257,6 +289,14 @@ static int op_snapshot(struct world *w, struct err *e)
 	return r;
 }
 
+/* To and fro: what the test knows lies in front. */
+static int op_resize(struct world *w, struct err *e)
+{
+	uint64_t more = w->v->spread ? w->v->spread : 300000;
+
+	return disk_resize(w->d, disk_size(w->d) > w->size ? w->size : w->size + more, e);
+}
+
 static int step(struct world *w, struct err *e)
 {
 	uint64_t dice = rnd(w, 100);
@@ -268,31 +308,70 @@ static int step(struct world *w, struct err *e)
 		return op_nothing(w, false, e);
 	if (dice < 80)
 		return op_nothing(w, true, e);
-	if (dice < 84)
+	if (dice < 84 && w->can_snapshot)
 		return op_snapshot(w, e);
+	if (dice < 86 && w->can_resize)
+		return op_resize(w, e);
 	r = disk_flush(w->d, e);
 	if (r == 0)
 		acknowledged(w);
 	return r;
 }
 
-static void world_start(struct world *w, int variant, uint64_t seed)
+/* An image of the whole size with something in it, for others to be over. */
+static struct disk *make_base(struct world *w, struct disk_create *c)
 {
-	struct disk_create c = { .size = SECTORS * 512 };
-	struct disk_options o = { .cache_bytes = 1 };
+	struct variant plain = { .format = c->backing_format, .options = "" };
+	struct disk_create b = variant_create(&plain, BASE_SIZE);
+	struct disk_options o = variant_options(&plain);
+	struct disk *d;
+	struct err e;
+	uint8_t sector[512];
+	struct file *f = recorder_file(w->rec, "base");
+
+	if (w->v->spread)
+		b.size = place(w, SECTORS);
+	ck_assert_msg(disk_create_file(f, &b, &e) == 0, "%s", e.msg);
+	ck_assert_msg(disk_new_from_file(f, &o, &d, &e) == 0, "%s", e.msg);
+	for (int i = 0; i < SECTORS; i += 3) {
+		fill(sector, 0x10000000 + (uint32_t)i);
+		w->s[i].flushed = w->s[i].now = 0x10000000 + (uint32_t)i;
+		ck_assert(disk_write(d, place(w, i), sector, 512, &e) == 0);
+	}
+	disk_close(d);
+	if (w->v->flags & V_BACKING)
+		return NULL;
+	o.flags = DISK_RDONLY;
+	ck_assert(disk_new_from_file(recorder_file(w->rec, "base"), &o, &d, &e) == 0);
+	return d;
+}
+
+static void world_start(struct world *w, const struct variant *v, uint64_t seed)
+{
+	struct disk_create c;
+	struct disk_options o = variant_options(v);
+	struct disk_gate gate;
 	struct file *f;
 	struct err e;
 
-	*w = (struct world){ .format = variants[variant].format,
-			     .options = variants[variant].options,
-			     .seed = seed,
-			     .rng = seed * 0x9e3779b97f4a7c15u + 3 };
-	c.format = o.format = w->format;
-	c.options = w->options;
-	w->rec = recorder_new(NULL, 0, &f);
-	ck_assert_msg(disk_create_file(f, &c, &e) == 0, "%s", e.msg);
-	ck_assert(file_sync(f, &e) == 0);
+	*w = (struct world){ .v = v, .seed = seed, .rng = seed * 0x9e3779b97f4a7c15u + 3 };
+	w->size = v->spread ? place(w, SECTORS - 1) + 512 : SECTORS * 512;
+	c = variant_create(v, w->size);
+	o.cache_bytes = 1;
+	w->rec = recorder_new();
+	gate = recorder_gate(w->rec);
+	o.gate = &gate;
+	f = recorder_file(w->rec, "image");
+	if (c.backing)
+		c.parent = make_base(w, &c);
+	ck_assert_msg(disk_create_files(f, &c, recorder_more, w->rec, &e) == 0, "%s", e.msg);
+	if (c.parent)
+		disk_close(c.parent);
+	recorder_settle(w->rec);
 	ck_assert_msg(disk_new_from_file(f, &o, &w->d, &e) == 0, "%s", e.msg);
+	w->size = disk_size(w->d);
+	w->can_resize = w->d->format->resize && !(v->flags & V_NO_RESIZE);
+	w->can_snapshot = w->d->format->snapshot_create && !(v->flags & V_NO_SNAPSHOTS);
 }
 
 static void world_end(struct world *w)
@@ -303,11 +382,12 @@ static void world_end(struct world *w)
 	recorder_free(w->rec);
 }
 
-static unsigned run_cuts(struct world *w, int variant, uint64_t seed, unsigned want, bool drop)
+static unsigned run_cuts(struct world *w, const struct variant *v, uint64_t seed, unsigned want,
+			 bool drop)
 {
 	struct err e;
 
-	world_start(w, variant, seed);
+	world_start(w, v, seed);
 	w->want = want;
 	if (drop)
 		recorder_drop_syncs(w->rec);
@@ -321,15 +401,31 @@ static unsigned run_cuts(struct world *w, int variant, uint64_t seed, unsigned w
 	return w->states;
 }
 
+/* The line of the table with this number, or NULL where it is not for this test. */
+static const struct variant *chosen(int i)
+{
+	const struct variant *v = variant_at((unsigned)i);
+	const char *only = getenv("VMD_FORMAT");
+
+	if (!(v->flags & V_POWER) || (only && strcmp(only, v->format)) || !variant_possible(v))
+		return NULL;
+	return v;
+}
+
 START_TEST(after_a_power_cut_nothing_acknowledged_is_lost)
 {
 	static struct world w;
-	unsigned want = (unsigned)env_number("VMD_STATES", 1200), done = 0;
+	const struct variant *v = chosen(_i);
 	uint64_t seed = env_number("VMD_SEED", 1) * 1000003;
+	unsigned want, done = 0;
+	char name[200];
 
+	if (!v)
+		return;
+	want = (unsigned)env_number("VMD_STATES", 4000) / variant_share(v, V_POWER);
 	while (done < want) {
-		done += run_cuts(&w, _i, seed, want - done, false);
-		ck_assert_msg(!w.bad, "%s %s, seed %llu, state %u: %s", w.format, w.options,
+		done += run_cuts(&w, v, seed, want - done, false);
+		ck_assert_msg(!w.bad, "%s, seed %llu, state %u: %s", variant_name(v, name),
 			      (unsigned long long)seed, w.states, w.why);
 		seed += 7919;
 	}
@@ -339,8 +435,11 @@ END_TEST
 START_TEST(dropped_syncs_are_noticed)
 {
 	static struct world w;
+	const struct variant *v = chosen(_i);
 
-	run_cuts(&w, _i, 5, 200, true);
+	if (!v)
+		return;
+	run_cuts(&w, v, 5, 200, true);
 	ck_assert_uint_gt(w.bad, 20);
 }
 END_TEST
@@ -353,19 +452,19 @@ static void look_again(struct world *w)
 	static uint8_t buf[SECTORS * 512];
 	struct err e;
 
-	ck_assert_msg(disk_read(w->d, 0, buf, sizeof(buf), &e) == 0, "%s", e.msg);
+	ck_assert_msg(read_all(w, w->d, buf, &e) == 0, "%s", e.msg);
 	for (int i = 0; i < SECTORS; i++)
 		issue(w, i, value_of(buf + (size_t)i * 512));
 }
 
 /* The n-th operation on the file fails; everything is tried again and must be right then. */
-static bool run_fault(struct world *w, int variant, unsigned n, int error)
+static bool run_fault(struct world *w, const struct variant *v, unsigned n, int error)
 {
 	struct disk_check c = { .finding = note_finding, .arg = w };
 	bool told = false, failed;
 	struct err e;
 
-	world_start(w, variant, 11);
+	world_start(w, v, 11);
 	recorder_fail(w->rec, n, error);
 	for (int i = 0; i < 60; i++) {
 		if (step(w, &e) < 0) {
@@ -392,16 +491,18 @@ START_TEST(a_fault_is_reported_and_leaves_the_image_consistent)
 {
 	static const int errors[] = { -EIO, -ENOSPC, -1 };
 	static struct world w;
+	const struct variant *v = chosen(_i);
+	unsigned step = (unsigned)env_number("VMD_FAULT_STEP", 3);
 
-	for (size_t k = 0; k < ARRAY_SIZE(errors); k++)
-		for (unsigned n = 1 + (unsigned)k; run_fault(&w, _i, n, errors[k]); n += 3)
+	for (size_t k = 0; v && k < ARRAY_SIZE(errors); k++)
+		for (unsigned n = 1 + (unsigned)k % step; run_fault(&w, v, n, errors[k]); n += step)
 			;
 }
 END_TEST
 
 static void cases(TCase *t)
 {
-	int n = ARRAY_SIZE(variants);
+	int n = (int)variant_count();
 
 	tcase_add_loop_test(t, after_a_power_cut_nothing_acknowledged_is_lost, 0, n);
 	tcase_add_loop_test(t, dropped_syncs_are_noticed, 0, n);

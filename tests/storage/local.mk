@@ -1,5 +1,6 @@
 # tests/storage/
 STORAGE_TEST_LIBS = storage/libstorage.la base/libbase.la $(TEST_LIBS)
+STORAGE_VARIANTS = tests/storage/variants.c tests/storage/variants.h tests/storage/variants.def
 
 check_PROGRAMS += tests/storage/check_disk
 tests_storage_check_disk_SOURCES = tests/storage/check_disk.c
@@ -7,15 +8,19 @@ tests_storage_check_disk_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_disk_LDADD = $(STORAGE_TEST_LIBS)
 
 check_PROGRAMS += tests/storage/check_model
-tests_storage_check_model_SOURCES = tests/storage/check_model.c
+tests_storage_check_model_SOURCES = tests/storage/check_model.c $(STORAGE_VARIANTS)
 tests_storage_check_model_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_model_LDADD = $(STORAGE_TEST_LIBS)
 
 check_PROGRAMS += tests/storage/check_power
 tests_storage_check_power_SOURCES = tests/storage/check_power.c tests/storage/recorder.c \
-	tests/storage/recorder.h
+	tests/storage/recorder.h $(STORAGE_VARIANTS)
 tests_storage_check_power_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_power_LDADD = $(STORAGE_TEST_LIBS)
+# 20000 power cuts for every format that is written, and every single operation broken in every way.
+check-power: tests/storage/check_power
+	VMD_STATES=20000 VMD_FAULT_STEP=1 tests/storage/check_power
+.PHONY: check-power
 
 check_PROGRAMS += tests/storage/check_codec
 tests_storage_check_codec_SOURCES = tests/storage/check_codec.c
