@@ -422,7 +422,7 @@ START_TEST(after_a_power_cut_nothing_acknowledged_is_lost)
 
 	if (!v)
 		return;
-	want = (unsigned)env_number("VMD_STATES", 4000) / variant_share(v, V_POWER);
+	want = (unsigned)env_number("VMD_STATES", 2400) / variant_share(v, V_POWER);
 	while (done < want) {
 		done += run_cuts(&w, v, seed, want - done, false);
 		ck_assert_msg(!w.bad, "%s, seed %llu, state %u: %s", variant_name(v, name),
