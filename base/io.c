@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +111,8 @@ int file_read(const char *path, size_t max, char **data, size_t *len, struct err
 	return file_read_at(AT_FDCWD, path, max, data, len, e);
 }
 
-static int write_aside(int dir, const char *aside, const void *data, size_t len, struct err *e)
+static int write_aside(int dir, const char *aside, const void *data, size_t len, bool sync,
+		       struct err *e)
 {
 	autoclose int fd =
 	    openat(dir, aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -121,7 +123,7 @@ static int write_aside(int dir, const char *aside, const void *data, size_t len,
 	r = write_full(fd, data, len, e);
 	if (r < 0)
 		return err_in(e, "%s", aside);
-	if (fsync(fd) < 0)
+	if (sync && fsync(fd) < 0)
 		return err_sys(e, "cannot sync %s", aside);
 	return 0;
 }
@@ -139,14 +141,15 @@ static int sync_parent(int dir, const char *name, struct err *e)
 	return 0;
 }
 
-int file_replace_at(int dir, const char *name, const void *data, size_t len, struct err *e)
+static int replace(int dir, const char *name, const void *data, size_t len, bool sync,
+		   struct err *e)
 {
 	char aside[PATH_MAX];
 	int r;
 
 	if (snprintf(aside, sizeof(aside), "%s.new", name) >= (int)sizeof(aside))
 		return err_set(e, -ENAMETOOLONG, "%s: the name is too long", name);
-	r = write_aside(dir, aside, data, len, e);
+	r = write_aside(dir, aside, data, len, sync, e);
 	if (r < 0) {
 		unlinkat(dir, aside, 0);
 		return r;
@@ -156,5 +159,15 @@ int file_replace_at(int dir, const char *name, const void *data, size_t len, str
 		unlinkat(dir, aside, 0);
 		return r;
 	}
-	return sync_parent(dir, name, e);
+	return sync ? sync_parent(dir, name, e) : 0;
+}
+
+int file_replace_at(int dir, const char *name, const void *data, size_t len, struct err *e)
+{
+	return replace(dir, name, data, len, true, e);
+}
+
+int file_replace_unsynced_at(int dir, const char *name, const void *data, size_t len, struct err *e)
+{
+	return replace(dir, name, data, len, false, e);
 }

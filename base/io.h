@@ -15,7 +15,8 @@ int write_full(int fd, const void *buf, size_t len, struct err *e);
 int pread_full(int fd, void *buf, size_t len, uint64_t off, struct err *e);
 int pwrite_full(int fd, const void *buf, size_t len, uint64_t off, struct err *e);
 
-/* A whole file in memory (free it); a NUL follows that *len does not count. Refuses more than max. */
+/* A whole file in memory (free it); a NUL follows that *len does not count. Refuses more than max.
+ */
 int file_read(const char *path, size_t max, char **data, size_t *len, struct err *e);
 int file_read_at(int dir, const char *name, size_t max, char **data, size_t *len, struct err *e);
 
@@ -24,5 +25,9 @@ int file_read_at(int dir, const char *name, size_t max, char **data, size_t *len
  * old or the new content is there, never a mixture. dir may be AT_FDCWD.
  */
 int file_replace_at(int dir, const char *name, const void *data, size_t len, struct err *e);
+
+/* The same without syncing: safe from the end of this process, not from a power cut. */
+int file_replace_unsynced_at(int dir, const char *name, const void *data, size_t len,
+			     struct err *e);
 
 #endif

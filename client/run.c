@@ -142,6 +142,7 @@ static int start(struct running *run, int console, json_object **data, struct er
 		params = json_object_new_object();
 		json_object_object_add(params, "definition", json_object_get(run->o.def));
 		json_object_object_add(params, "rm", json_object_new_boolean(run->o.rm));
+		json_object_object_add(params, "paused", json_object_new_boolean(run->o.paused));
 		if (console >= 0 && fds.n < CONN_FDS) {
 			fd = json_object_new_object();
 			json_object_object_add(fd, "fd", json_object_new_uint64(fds.n));

@@ -14,7 +14,7 @@ struct run_options {
 	struct conn_fds fds;
 	const char *source;
 	char *exec; /* command for the guest, or NULL */
-	bool rm, detach, named;
+	bool rm, detach, named, paused;
 	int64_t timeout_ns; /* 0: none */
 	struct console_options console;
 };

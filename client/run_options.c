@@ -170,6 +170,14 @@ static int set_detach(struct run_options *o, const char *value, struct err *e)
 	return 0;
 }
 
+static int set_paused(struct run_options *o, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	o->paused = true;
+	return 0;
+}
+
 static int set_exec(struct run_options *o, const char *value, struct err *e)
 {
 	free(o->exec);
@@ -222,6 +230,8 @@ static const struct option options[] = {
 	{ "accel", 0, "auto|kvm|jit|interpreter", "what runs the CPUs", "accel", NULL },
 	{ "rm", 0, NULL, "forget the VM when it stops", NULL, set_rm },
 	{ "detach", 0, NULL, "print its name and return", NULL, set_detach },
+	{ "paused", 0, NULL, "set everything up and stop before the first instruction", NULL,
+	  set_paused },
 	{ "exec", 0, "COMMAND", "run a command in the guest and pass its exit code on", NULL,
 	  set_exec },
 	{ "timeout", 0, "TIME", "end it after this time, with exit code 6", NULL, set_timeout },

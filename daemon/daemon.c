@@ -10,13 +10,19 @@
 #include "base/strbuf.h"
 #include "daemon/vm.h"
 
+/* Ids of VMs that a daemon may give before it writes its record again. */
+enum { VM_IDS_AHEAD = 32 };
+
 int daemon_save(struct daemon *d, struct err *e)
 {
 	struct daemon_record r = { .epoch = d->epoch,
-				   .next_vm = d->next_vm,
+				   .next_vm = d->next_vm + (d->stopping ? 0 : VM_IDS_AHEAD),
 				   .next_job = d->next_job };
+	int ret = state_save(d->state_dir, "daemon.json", &daemon_record_object, &r, e);
 
-	return state_save(d->state_dir, "daemon.json", &daemon_record_object, &r, e);
+	if (ret == 0)
+		d->vm_ids = r.next_vm;
+	return ret;
 }
 
 void time_text(char *buf, size_t len)

@@ -37,6 +37,7 @@ struct daemon {
 	char boot_id[40];
 	char epoch[17];
 	uint64_t next_vm, next_job;
+	uint64_t vm_ids; /* on disk: ids from here on have never been given */
 	int64_t started_ns;
 	struct list vms;     /* by name */
 	struct list clients; /* struct client of server.c */

@@ -430,7 +430,7 @@ static int run(struct daemon *d, const struct options *o, struct err *e)
 	daemon_check_idle(d);
 	r = loop_run(d->loop, e);
 	service_notify("STOPPING=1");
-	return r;
+	return r < 0 ? r : daemon_save(d, e);
 }
 
 /* A private daemon that ends without a VM leaves nothing. */

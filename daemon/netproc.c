@@ -113,7 +113,7 @@ static int new_token(struct netproc *p, struct err *e)
 	for (size_t i = 0; i < sizeof(raw); i++)
 		snprintf(p->token + 2 * i, 3, "%02x", raw[i]);
 	path_of(p, "token", path, sizeof(path));
-	return file_replace_at(AT_FDCWD, path, p->token, strlen(p->token), e);
+	return file_replace_unsynced_at(AT_FDCWD, path, p->token, strlen(p->token), e);
 }
 
 /* The process is a sibling of the one that we started, in a PID namespace of its own. */

@@ -40,25 +40,44 @@ int state_load(int dir, const char *name, const struct rpc_object *o, void *to, 
 	return r;
 }
 
-int state_save_json(int dir, const char *name, json_object *v, struct err *e)
+typedef int replace_fn(int dir, const char *name, const void *data, size_t len, struct err *e);
+
+static int save(int dir, const char *name, json_object *v, replace_fn *replace, struct err *e)
 {
 	size_t len;
 	const char *text = json_object_to_json_string_length(
 	    v, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE,
 	    &len);
-	int r = text ? file_replace_at(dir, name, text, len, e) : err_nomem(e);
+	int r = text ? replace(dir, name, text, len, e) : err_nomem(e);
 
 	if (r == -ENOSPC || r == -EDQUOT)
 		err_kind(e, "state.full");
 	return r;
 }
 
-int state_save(int dir, const char *name, const struct rpc_object *o, const void *from,
-	       struct err *e)
+int state_save_json(int dir, const char *name, json_object *v, struct err *e)
+{
+	return save(dir, name, v, file_replace_at, e);
+}
+
+static int save_struct(int dir, const char *name, const struct rpc_object *o, const void *from,
+		       replace_fn *replace, struct err *e)
 {
 	json_object *v = rpc_build(o, from, NULL, NULL);
-	int r = v ? state_save_json(dir, name, v, e) : err_nomem(e);
+	int r = v ? save(dir, name, v, replace, e) : err_nomem(e);
 
 	json_object_put(v);
 	return r;
+}
+
+int state_save(int dir, const char *name, const struct rpc_object *o, const void *from,
+	       struct err *e)
+{
+	return save_struct(dir, name, o, from, file_replace_at, e);
+}
+
+int state_save_run(int dir, const char *name, const struct rpc_object *o, const void *from,
+		   struct err *e)
+{
+	return save_struct(dir, name, o, from, file_replace_unsynced_at, e);
 }

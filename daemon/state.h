@@ -30,6 +30,9 @@ int state_load(int dir, const char *name, const struct rpc_object *o, void *to, 
 /* Replace the file; after a crash the old or the new one is there. ENOSPC is "state.full". */
 int state_save(int dir, const char *name, const struct rpc_object *o, const void *from,
 	       struct err *e);
+/* The same for what is worth nothing after the host has been restarted. */
+int state_save_run(int dir, const char *name, const struct rpc_object *o, const void *from,
+		   struct err *e);
 int state_save_json(int dir, const char *name, json_object *v, struct err *e);
 
 #endif

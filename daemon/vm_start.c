@@ -350,10 +350,8 @@ static int spawn(struct start *s, struct err *e)
 		return r;
 	s->step = STEP_WORKER;
 	loop_timer_set(s->timer, SETUP_NS);
-	r = vm_save(vm, e); /* with its pid */
-	if (r == 0)
-		r = rpc_send_args(worker_peer(vm->worker), &worker_table, "worker.hello", &hello,
-				  answered_hello, s, e);
+	r = rpc_send_args(worker_peer(vm->worker), &worker_table, "worker.hello", &hello,
+			  answered_hello, s, e);
 	if (r < 0) {
 		/* The process has done nothing yet: it need not be waited for. */
 		worker_end(take(vm->worker));

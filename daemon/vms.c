@@ -1,6 +1,8 @@
 /*
  * vms.c - the registry of VMs. Each has a directory vms/NAME in the state directory: vm.json is its
- * definition, record.json what the daemon knows, console.log what the guest wrote.
+ * definition, record.json what the daemon knows, console.log what the guest wrote. While it runs,
+ * run.json holds instead of record.json: that is written often, and means nothing after a power
+ * cut, so it is not synced.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -93,13 +95,19 @@ int vm_save(struct vm *vm, struct err *e)
 		.accel_reason = vm->accel_reason[0] ? vm->accel_reason : NULL,
 		.forwards = vm->forwards,
 	};
+	int ret;
 
 	if (vm->worker && worker_pid(vm->worker)) {
 		r.pid = (uint64_t)worker_pid(vm->worker);
 		r.pid_start = worker_pid_start(vm->worker);
 		r.has_pid = r.has_pid_start = true;
 	}
-	return state_save(vm->dir, "record.json", &vm_record_object, &r, e);
+	if (vm->state != VM_STOPPED && vm->state != VM_CRASHED)
+		return state_save_run(vm->dir, "run.json", &vm_record_object, &r, e);
+	ret = state_save(vm->dir, "record.json", &vm_record_object, &r, e);
+	if (ret == 0)
+		unlinkat(vm->dir, "run.json", 0);
+	return ret;
 }
 
 int vm_save_definition(struct vm *vm, struct err *e)
@@ -111,20 +119,30 @@ int vm_save_definition(struct vm *vm, struct err *e)
 	return r;
 }
 
-static void delete_files(struct vm *vm)
+/* Without a definition there is no VM: after a crash in the middle the rest goes at the next load.
+ */
+static void delete_directory(int vms, const char *name, int fd)
 {
-	DIR *dir = fdopendir(dup(vm->dir));
+	DIR *dir = fdopendir(dup(fd));
 	struct dirent *de;
-	char path[16 + VM_NAME_MAX];
 
+	unlinkat(fd, "vm.json", 0);
 	if (dir) {
 		rewinddir(dir);
 		while ((de = readdir(dir)))
-			unlinkat(vm->dir, de->d_name, 0);
+			unlinkat(fd, de->d_name, 0);
 		closedir(dir);
 	}
-	snprintf(path, sizeof(path), "vms/%s", vm->def->name);
-	unlinkat(vm->d->state_dir, path, AT_REMOVEDIR);
+	unlinkat(vms, name, AT_REMOVEDIR);
+}
+
+static void delete_files(struct vm *vm)
+{
+	autoclose int vms = openat(vm->d->state_dir, "vms", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	delete_directory(vms, vm->def->name, vm->dir);
+	if (vms >= 0)
+		fsync(vms); /* it does not come back after a power cut */
 }
 
 void vm_remove(struct vm *vm)
@@ -181,7 +199,8 @@ int vm_new(struct daemon *d, struct vm_def *def, struct rpc_cred owner, struct v
 	vm->id = d->next_vm++;
 	vm->owner = owner.uid;
 	vm->group = owner.gid;
-	r = daemon_save(d, e); /* the id is never given again */
+	if (vm->id >= d->vm_ids) /* on disk are more than were given: no id is given again */
+		r = daemon_save(d, e);
 	if (r == 0)
 		r = make_directory(vm, e);
 	if (r == 0)
@@ -262,12 +281,23 @@ static int copy_forwards(struct vm *vm, const struct vm_forward_list *from, stru
 	return vm->forwards.v ? 0 : err_nomem(e);
 }
 
+/* A power cut may have torn run.json; then the host was restarted, and nothing runs. */
+static int read_record(struct vm *vm, struct vm_record *rec, struct arena *mem, json_object **json,
+		       struct err *e)
+{
+	int r = state_load(vm->dir, "run.json", &vm_record_object, rec, mem, json, e);
+
+	if (r == 0 && *json)
+		return 0;
+	return state_load(vm->dir, "record.json", &vm_record_object, rec, mem, json, e);
+}
+
 static int load_record(struct vm *vm, struct err *e)
 {
 	auto_arena mem = { NULL };
 	struct vm_record rec;
 	json_object *json;
-	int r = state_load(vm->dir, "record.json", &vm_record_object, &rec, &mem, &json, e);
+	int r = read_record(vm, &rec, &mem, &json, e);
 
 	if (r < 0)
 		return r;
@@ -298,7 +328,8 @@ static int load_record(struct vm *vm, struct err *e)
 	return r;
 }
 
-/* A directory without definition or record is what a crash left of a creation: it goes. */
+/* A directory without a definition is what a crash left of a creation or a removal: it goes. One
+ * that cannot be read is kept for a person to look at. */
 static void load_one(struct daemon *d, int vms, const char *name)
 {
 	struct vm *vm = vm_alloc(d);
@@ -320,12 +351,8 @@ static void load_one(struct daemon *d, int vms, const char *name)
 	}
 	log_warning("a VM is left out", "VM=%s", name, "REASON=%s", vm ? e.msg : "out of memory",
 		    NULL);
-	if (vm && vm->dir >= 0 && r == -ENOENT) {
-		unlinkat(vm->dir, "vm.json", 0);
-		unlinkat(vm->dir, "vm.json.new", 0);
-		unlinkat(vm->dir, "record.json.new", 0);
-		unlinkat(vms, name, AT_REMOVEDIR);
-	}
+	if (vm && vm->dir >= 0 && r == -ENOENT)
+		delete_directory(vms, name, vm->dir);
 	if (vm)
 		vm_free(vm);
 }
