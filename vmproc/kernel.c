@@ -7,32 +7,27 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/size.h"
 #include "emul/core/engine.h"
+#include "emul/core/loader.h"
 #include "emul/core/machine.h"
 
-/*
- * What a file says about itself at a fixed offset. Boards unpack gzip themselves. Compressed: the
- * xz file format section 2.1.1.1, RFC 8878 section 3.1.1, bzip2 "BZh". Kernels: Documentation/arch
- * of Linux: riscv/boot-image-header, arm64/booting, x86/boot, arm/booting (zImage).
- */
+/* What people give instead of a kernel, told by its first bytes, and what to do with it. */
 static const struct {
 	uint32_t off;
 	const char *magic;
 	uint8_t len;
-	const char *what, *hint; /* hint: it is compressed */
-	unsigned machine;        /* EM_..., 0: not a kernel */
-} signs[] = {
-	{ 0,
-	  "\xfd"
-	  "7zXZ",
-	  5, "compressed with xz", "unxz", 0 },
-	{ 0, "\x28\xb5\x2f\xfd", 4, "compressed with zstd", "unzstd", 0 },
-	{ 0, "BZh", 3, "compressed with bzip2", "bunzip2", 0 },
-	{ 4, "zimg", 4, "a compressed EFI image", "a tool that unpacks its payload", 0 },
-	{ 0x38, "RSC\x05", 4, "a RISC-V kernel", NULL, EM_RISCV },
-	{ 0x38, "ARM\x64", 4, "an ARM64 kernel", NULL, EM_AARCH64 },
-	{ 0x202, "HdrS", 4, "an x86 kernel", NULL, EM_X86_64 },
-	{ 0x24, "\x18\x28\x6f\x01", 4, "an ARM kernel", NULL, EM_ARM },
+	const char *what, *hint;
+} no_kernels[] = {
+	{ 0, "QFI\xfb", 4, "a qcow2 disk image", "give a disk image with --disk" },
+	{ 0, "KDMV", 4, "a VMDK disk image", "give a disk image with --disk" },
+	{ 0x40, "\x7f\x10\xda\xbe", 4, "a VDI disk image", "give a disk image with --disk" },
+	{ 0x8001, "CD001", 5, "an ISO image", "give it with --cdrom" },
+	{ 0, "\xd0\x0d\xfe\xed", 4, "a device tree", NULL },
+	{ 0, "PK\x03\x04", 4, "a ZIP archive", "unpack it first with unzip" },
+	{ 0, "!<arch>\n", 8, "an archive or a Debian package", "unpack it first with 'dpkg -x'" },
+	{ 0x101, "ustar", 5, "a tar archive", "unpack it first with tar" },
+	{ 0, "070701", 6, "a cpio archive", "give an initial RAM disk with --initrd" },
 };
 
 static const struct {
@@ -114,21 +109,36 @@ static int elf_check(const struct machine_blob *k, const struct isa *isa, struct
 	return elf_whole(k, is64, big, e);
 }
 
+static int no_kernel(const struct machine_blob *k, const char *what, const char *hint,
+		     struct err *e)
+{
+	err_set(e, -ENOEXEC, "%s is %s, not a kernel", k->name, what);
+	if (hint)
+		err_hint(e, "%s", hint);
+	return err_kind(e, "kernel.format");
+}
+
+/* No program begins with a page of printable characters. */
+static bool is_text(const struct machine_blob *k)
+{
+	size_t n = MIN(k->len, (size_t)4096);
+
+	for (size_t i = 0; i < n; i++)
+		if (k->data[i] == 0x7f || (k->data[i] < ' ' && !strchr("\t\n\f\r", k->data[i])) ||
+		    !k->data[i])
+			return false;
+	return true;
+}
+
 int kernel_check(const struct machine_blob *k, const struct isa *isa, struct err *e)
 {
 	if (k->len >= 20 && !memcmp(k->data, ELFMAG, SELFMAG))
 		return elf_check(k, isa, e);
-	for (size_t i = 0; i < ARRAY_SIZE(signs); i++) {
-		if (!range_fits(signs[i].off, signs[i].len, k->len) ||
-		    memcmp(k->data + signs[i].off, signs[i].magic, signs[i].len))
-			continue;
-		if (signs[i].machine)
-			return same_cpu(signs[i].machine, isa)
-				   ? 0
-				   : wrong_cpu(k, signs[i].what, isa, e);
-		err_set(e, -ENOEXEC, "%s is %s", k->name, signs[i].what);
-		err_hint(e, "unpack it first with %s", signs[i].hint);
-		return err_kind(e, "kernel.format");
-	}
-	return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(no_kernels); i++)
+		if (range_fits(no_kernels[i].off, no_kernels[i].len, k->len) &&
+		    !memcmp(k->data + no_kernels[i].off, no_kernels[i].magic, no_kernels[i].len))
+			return no_kernel(k, no_kernels[i].what, no_kernels[i].hint, e);
+	if (is_text(k))
+		return no_kernel(k, "a text file", NULL, e);
+	return loader_refuse(k, isa, e);
 }

@@ -1,5 +1,5 @@
 # tests/e2e/: whole programs together, and with programs of others.
-E2E_TESTS = tests/e2e/daemon-of-vmctl.sh tests/e2e/run.sh tests/e2e/life.sh tests/e2e/survive.sh \
+E2E_TESTS = tests/e2e/daemon-of-vmctl.sh tests/e2e/run.sh tests/e2e/life.sh tests/e2e/survive.sh tests/e2e/survive-load.sh \
 	tests/e2e/bad.sh tests/e2e/linux.sh tests/e2e/idle.sh tests/e2e/check_man_examples.sh
 dist_check_SCRIPTS += $(E2E_TESTS)
 EXTRA_DIST += tests/e2e/lib.sh
@@ -25,3 +25,9 @@ check-e2e-large: all
 check-e2e-idle: all
 	top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) VMS=50 LIMITS=1 sh $(abs_top_srcdir)/tests/e2e/idle.sh
 .PHONY: check-e2e-idle
+
+# Fifty times kill -9 of the daemon.
+check-e2e-survive: all
+	top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) ROUNDS=50 sh $(abs_top_srcdir)/tests/e2e/survive.sh
+	top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) ROUNDS=50 sh $(abs_top_srcdir)/tests/e2e/survive-load.sh
+.PHONY: check-e2e-survive

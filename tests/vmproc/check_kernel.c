@@ -105,6 +105,8 @@ static const struct {
 	{ 0x38, "RSC\x05", 4, &x86, "kernel.wrong-cpu", "RISC-V" },
 	{ 0x38, "ARM\x64", 4, &riscv64, "kernel.wrong-cpu", "ARM64" },
 	{ 0, "anything", 8, &riscv64, NULL, NULL },
+	{ 0, "QFI\xfb", 4, &riscv64, "kernel.format", "qcow2" },
+	{ 0x101, "ustar", 5, &x86, "kernel.format", "tar" },
 };
 
 START_TEST(other_files_are_told_by_their_magic)
@@ -132,8 +134,33 @@ START_TEST(a_file_of_any_length_is_looked_at_safely)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	bool is_text;
+} texts[] = {
+	{ "#!/bin/sh\nexit 0\n", true },
+	{ "Gr\xc3\xbc\xc3\x9f Gott, dies ist kein Kern.\r\n", true },
+	{ "\x13\x05\x10\x04 lui", false },
+	{ "all but \x01 one", false },
+};
+
+START_TEST(a_text_is_no_kernel)
+{
+	size_t len = strlen(texts[_i].text);
+	struct err e;
+
+	memcpy(file, texts[_i].text, len);
+	ck_assert_int_eq(check(&riscv64, len, &e) < 0, texts[_i].is_text);
+	if (texts[_i].is_text) {
+		ck_assert_str_eq(e.kind, "kernel.format");
+		ck_assert_ptr_nonnull(strstr(e.msg, "text"));
+	}
+}
+END_TEST
+
 static void cases(TCase *t)
 {
+	tcase_add_loop_test(t, a_text_is_no_kernel, 0, ARRAY_SIZE(texts));
 	tcase_add_loop_test(t, an_elf_is_told_by_its_machine, 0, ARRAY_SIZE(elves));
 	tcase_add_test(t, an_elf_cut_anywhere_is_truncated_or_too_short_to_tell);
 	tcase_add_loop_test(t, other_files_are_told_by_their_magic, 0, ARRAY_SIZE(others));
