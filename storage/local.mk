@@ -37,10 +37,16 @@ storage_libstorage_la_SOURCES = \
 	storage/sealed.c \
 	storage/slots.c storage/slots.h \
 	storage/uring.c \
+	storage/utf16.c storage/utf16.h \
 	storage/vdi.c storage/vdi.h \
 	storage/vdi_check.c \
 	storage/vdi_create.c \
 	storage/vdi_write.c \
+	storage/vhd.c storage/vhd.h \
+	storage/vhd_check.c \
+	storage/vhd_create.c \
+	storage/vhd_parent.c \
+	storage/vhd_write.c \
 	storage/write.c \
 	storage/zero.c
 storage_libstorage_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(LZMA_CFLAGS) $(NETTLE_CFLAGS) \

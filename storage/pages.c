@@ -159,6 +159,24 @@ void pages_forget(struct pages *p, unsigned file, uint64_t off, uint64_t len)
 	}
 }
 
+void pages_update(struct pages *p, unsigned file, uint64_t off, const void *data, uint64_t len)
+{
+	const uint8_t *from = data;
+
+	while (len) {
+		uint64_t base = round_down(off, PAGE_BYTES), n = MIN(len, base + PAGE_BYTES - off);
+		struct page *page = *bucket(p, file, base);
+
+		while (page && (page->off != base || page->file != file))
+			page = page->next;
+		if (page)
+			memcpy(page->data + (off - base), from, n);
+		off += n;
+		from += n;
+		len -= n;
+	}
+}
+
 static int by_place(const void *a, const void *b)
 {
 	const struct page_copy *x = a, *y = b;

@@ -54,6 +54,9 @@ void pages_dirty(struct disk *d, struct pages *p, struct page *page, const uint8
 /* What is there is about to be written around the cache. */
 void pages_forget(struct pages *p, unsigned file, uint64_t off, uint64_t len);
 
+/* The same, and these bytes were written there: no entry of a table, but it may be looked at. */
+void pages_update(struct pages *p, unsigned file, uint64_t off, const void *data, uint64_t len);
+
 /* The changed pages as they are now. Either of the other two must follow. */
 int pages_stage(struct disk *d, struct pages *p, struct page_batch *b, struct err *e);
 /* Without d->meta. */

@@ -30,6 +30,13 @@ static const struct row rows[] = {
 	  .ours = "static=on",
 	  .checks = true,
 	  .seven = true },
+	{ .format = "vhd", .qemu = "vpc", .theirs = "force_size=on", .seven = true },
+	{ .format = "vhd",
+	  .qemu = "vpc",
+	  .theirs = "subformat=fixed",
+	  .ours = "subformat=fixed",
+	  .seven = true },
+	{ .format = "vhd", .qemu = "vpc", .ours = "block_size=64K", .seven = true },
 };
 
 static char dir[64];

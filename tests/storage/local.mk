@@ -36,3 +36,8 @@ check_PROGRAMS += tests/storage/check_vdi
 tests_storage_check_vdi_SOURCES = tests/storage/check_vdi.c
 tests_storage_check_vdi_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_vdi_LDADD = $(STORAGE_TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_vhd
+tests_storage_check_vhd_SOURCES = tests/storage/check_vhd.c tests/storage/image.h
+tests_storage_check_vhd_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_vhd_LDADD = $(STORAGE_TEST_LIBS)
