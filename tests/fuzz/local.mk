@@ -12,9 +12,13 @@ if FUZZERS
 AM_CFLAGS += -fsanitize=fuzzer-no-link
 FUZZ_MAIN =
 FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
+FUZZ_DISK_MAIN =
+FUZZ_DISK_DEFS = -DFUZZERS
 else
 FUZZ_MAIN = tests/fuzz/standalone_main.c
 FUZZ_LINK = $(AM_LDFLAGS)
+FUZZ_DISK_MAIN = tests/fuzz/fuzz_disk_main.c
+FUZZ_DISK_DEFS =
 endif
 
 FUZZ_TARGETS += tests/fuzz/fuzz_devices
@@ -32,10 +36,14 @@ tests_fuzz_fuzz_loader_SOURCES = tests/fuzz/fuzz_loader.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_loader_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_loader_LDADD = $(EMUL_LIBS)
 
-FUZZ_TARGETS += tests/fuzz/fuzz_qcow2
-tests_fuzz_fuzz_qcow2_SOURCES = tests/fuzz/fuzz_qcow2.c $(FUZZ_MAIN)
-tests_fuzz_fuzz_qcow2_LDFLAGS = $(FUZZ_LINK)
-tests_fuzz_fuzz_qcow2_LDADD = storage/libstorage.la base/libbase.la
+# Every disk format: by itself it goes through all of them, under libFuzzer run.sh does.
+FUZZ_TARGETS += tests/fuzz/fuzz_disk
+tests_fuzz_fuzz_disk_SOURCES = tests/fuzz/fuzz_disk.c tests/fuzz/fuzz_disk.h tests/fuzz/disk_mutate.c \
+	tests/fuzz/disk_mutate.h $(STORAGE_VARIANTS) $(FUZZ_DISK_MAIN)
+tests_fuzz_fuzz_disk_CPPFLAGS = $(AM_CPPFLAGS) $(FUZZ_DISK_DEFS)
+tests_fuzz_fuzz_disk_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_disk_LDADD = storage/libstorage.la base/libbase.la
+EXTRA_DIST += tests/fuzz/fuzz_disk_main.c
 
 FUZZ_TARGETS += tests/fuzz/fuzz_framing tests/fuzz/fuzz_vmdef
 tests_fuzz_fuzz_framing_SOURCES = tests/fuzz/fuzz_framing.c $(FUZZ_MAIN)
