@@ -12,12 +12,13 @@
 #include "base/own.h"
 #include "base/strbuf.h"
 #include "client/ctl.h"
+#include "client/disk.h"
 #include "client/table.h"
 #include "client/words.h"
 #include "protocol/errors.h"
 #include "protocol/suggest.h"
 
-enum { MAX_COMMANDS = 96 };
+enum { MAX_COMMANDS = 128 };
 
 static const struct command special[] = {
 	{ .name = "run",
@@ -94,6 +95,10 @@ static bool is_taken(const char *method)
 	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
 		if (!strcmp(hidden[i], method))
 			return true;
+	/* "disk create" works here, "disk.create" in the daemon. */
+	for (unsigned i = 0; i < disk_commands_n; i++)
+		if (!strncmp(method, "disk.", 5) && !strcmp(disk_commands[i].name + 5, method + 5))
+			return true;
 	return false;
 }
 
@@ -131,6 +136,8 @@ const struct command *commands(void)
 			all[n].doc = m->doc;
 		n++;
 	}
+	for (unsigned i = 0; i < disk_commands_n && n < MAX_COMMANDS; i++)
+		all[n++] = disk_commands[i];
 	for (size_t i = 0; i < client_table.n_methods && n < MAX_COMMANDS; i++) {
 		const struct rpc_method *m = &client_table.methods[i];
 

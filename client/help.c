@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "client/ctl.h"
+#include "client/disk.h"
 #include "client/run.h"
 
 static const char *const groups[] = { "first use", "look",    "power", "talk",
@@ -26,6 +27,18 @@ static void print_flag(const struct rpc_field *f)
 	for (unsigned i = 0; f->values && i < f->values->n; i++)
 		printf("  %-26s   %-10s %s\n", "", f->values->values[i].name,
 		       f->values->values[i].doc);
+}
+
+/* Options of a command that is no method. */
+static void disk_help(const struct command *cmd)
+{
+	const char *name, *value, *doc;
+	char flag[64];
+
+	for (unsigned i = 0; (name = disk_option_at(i, cmd, &value, &doc)); i++) {
+		snprintf(flag, sizeof(flag), "--%s %s", name, value ? value : "");
+		printf("%s  %-26s %s\n", i ? "" : "\n", flag, doc);
+	}
 }
 
 static void print_usage(const struct command *cmd, const struct rpc_method *m)
@@ -60,6 +73,7 @@ void help_print(const struct command *cmd)
 		printf("\n%s\n", cmd->help);
 	if (cmd->run == run_command)
 		run_help();
+	disk_help(cmd);
 	if (!m || !m->args.fields()->name)
 		return;
 	printf("\n");

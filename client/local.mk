@@ -6,8 +6,12 @@ client_libclient_la_SOURCES = \
 	client/command.c client/ctl.h \
 	client/connect.c \
 	client/console.c client/console.h \
+	client/disk.c client/disk.h client/disk.def \
+	client/disk_convert.c \
+	client/disk_look.c \
 	client/help.c \
 	client/plumbing.c \
+	client/progress.c \
 	client/report.c \
 	client/run.c client/run.h \
 	client/run_options.c \
@@ -17,7 +21,7 @@ client_libclient_la_SOURCES = \
 	client/words.c client/words.h
 client_libclient_la_CPPFLAGS = $(AM_CPPFLAGS) -DVMD_SBINDIR='"$(sbindir)"'
 client_libclient_la_CFLAGS = $(AM_CFLAGS) $(SMARTCOLS_CFLAGS)
-CLIENT_LIBS = client/libclient.la client/demo/libdemo.la protocol/libprotocol.la base/libbase.la \
+CLIENT_LIBS = client/libclient.la client/demo/libdemo.la protocol/libprotocol.la storage/libstorage.la base/libbase.la \
 	$(JSONC_LIBS) $(SMARTCOLS_LIBS)
 
 bin_PROGRAMS += vmctl

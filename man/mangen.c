@@ -4,8 +4,8 @@
  *
  *	mangen man/vmctl.1.in > vmctl.1
  *
- * @COMMANDS@ of vmctl · @RUN_OPTIONS@ · @METHODS@ @EVENTS@ @ERRORS@ @TYPES@ of the socket · @KEYS@
- *of vm.json
+ * @COMMANDS@ of vmctl · @RUN_OPTIONS@ · @DISK_OPTIONS@ · @METHODS@ @EVENTS@ @ERRORS@ @TYPES@ of the
+ *socket · @KEYS@ of vm.json
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "client/ctl.h"
+#include "client/disk.h"
 #include "client/run.h"
 #include "protocol/errors.h"
 #include "protocol/methods.h"
@@ -104,6 +105,26 @@ static void one_command(const struct command *c)
 		puts(".Bl -tag -width Ds -compact");
 		command_options(m);
 		puts(".El");
+	}
+}
+
+/* Every option of the disk commands once, with the commands that take it. */
+static void disk_options(void)
+{
+	const char *name, *have, *value, *doc, *v, *t;
+
+	for (unsigned o = 0; (name = disk_option_name(o, &value, &doc)); o++) {
+		printf(".It Fl -%s", name);
+		printf(value ? " Ar %s\n" : "\n", value);
+		sentence(doc);
+		fputs("For", stdout);
+		for (unsigned c = 0, n = 0; c < disk_commands_n; c++)
+			for (unsigned i = 0; (have = disk_option_at(i, &disk_commands[c], &v, &t));
+			     i++)
+				if (!strcmp(have, name))
+					printf("%s %s", n++ ? "," : "",
+					       disk_commands[c].name + strlen("disk "));
+		puts(".");
 	}
 }
 
@@ -205,6 +226,7 @@ static const struct {
 } marks[] = {
 	{ "@COMMANDS@\n", all_commands },
 	{ "@RUN_OPTIONS@\n", run_options_mdoc },
+	{ "@DISK_OPTIONS@\n", disk_options },
 	{ "@METHODS@\n", methods },
 	{ "@EVENTS@\n", events },
 	{ "@ERRORS@\n", errors },

@@ -195,12 +195,38 @@ void disk_info(struct disk *d, struct disk_info *i)
 		d->format->info(d, i);
 }
 
+/* A format without a check of its own: does every part of the map hold? */
+static void check_map(struct disk *d, struct disk_check *c)
+{
+	uint64_t len;
+
+	for (uint64_t off = 0; off < d->size; off += len) {
+		struct extent x;
+		struct err e;
+		int r;
+
+		pthread_mutex_lock(&d->meta);
+		r = map_locked(d, off, d->size - off, &x, &e);
+		pthread_mutex_unlock(&d->meta);
+		len = r < 0 ? d->unit - off % d->unit : x.len;
+		if (r == 0)
+			continue;
+		c->corruptions++;
+		if (c->finding)
+			c->finding(c->arg, e.msg);
+		if (d->unit == 1)
+			return;
+	}
+}
+
 int disk_check(struct disk *d, unsigned repair, struct disk_check *c, struct err *e)
 {
 	int r = 0;
 
-	if (!d->format->check)
+	if (!d->format->check) {
+		check_map(d, c);
 		return 0;
+	}
 	if (repair)
 		r = must_write(d, true, "", e);
 	if (r == 0)
@@ -230,6 +256,16 @@ int disk_snapshot_revert(struct disk *d, const char *name, struct err *e)
 
 	d->map_changes++;
 	return r < 0 ? r : d->format->snapshot_revert(d, name, e);
+}
+
+int disk_snapshot_view(struct disk *d, const char *name, struct err *e)
+{
+	if (!d->format->snapshot_view)
+		return err_lacking(e, "%s images cannot keep snapshots", d->format->name);
+	if (d->writable)
+		return err_set(e, -EINVAL, "%s is open for writing", disk_file(d)->name);
+	d->map_changes++;
+	return d->format->snapshot_view(d, name, e);
 }
 
 int disk_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n, struct err *e)

@@ -242,6 +242,8 @@ struct disk_snapshot {
 int disk_snapshot_create(struct disk *d, const char *name, struct err *e);
 int disk_snapshot_delete(struct disk *d, const char *name, struct err *e); /* by id or name */
 int disk_snapshot_revert(struct disk *d, const char *name, struct err *e);
+/* A disk that is open for reading only shows this snapshot from now on. Nothing is in flight. */
+int disk_snapshot_view(struct disk *d, const char *name, struct err *e);
 /* *list is malloced, *n entries. */
 int disk_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n, struct err *e);
 
@@ -251,7 +253,7 @@ struct disk_create {
 	const char *format; /* required */
 	uint64_t size;      /* bytes */
 	const char
-	    *options; /* "cluster_size=64K,lazy_refcounts=on" or NULL; see disk_format_options() */
+	    *options; /* "cluster_size=64K,lazy_refcounts=on" or NULL; see disk_format_option() */
 	const char *backing, *backing_format; /* written into the image as they are; NULL: none */
 	/* The backing image, open, for formats that write its identity into the new one (vdi, vhd,
 	 * vhdx, vmdk); stays the caller's. */
@@ -267,9 +269,11 @@ int disk_create(const char *path, const struct disk_create *c, bool overwrite, s
 /* In an empty file that is open for reading and writing; the fd stays the caller's. */
 int disk_create_fd(int fd, const char *name, const struct disk_create *c, struct err *e);
 
-/* Every format, in order: NULL after the last. And the lines "name=default: what it is". */
+/* Every format, in order: NULL after the last. */
 const char *disk_format_at(unsigned i, const char **doc, bool *can_write, bool *can_create);
-const char *disk_format_options(const char *format);
+/* The options of disk_create() for a format: NULL after the last, and for an unknown format. */
+const char *disk_format_option(const char *format, unsigned i, const char **value,
+			       const char **doc);
 
 /* ---- Queues: for devices ---- */
 

@@ -107,6 +107,12 @@ struct create_args {
 	void *arg;
 };
 
+/* Compressed units that alloc() takes. */
+struct packing {
+	enum codec codec;
+	bool always; /* it has no other units, as in stream-optimised VMDK */
+};
+
 struct disk_format {
 	const char *name, *alias, *doc;
 	size_t priv_size;
@@ -146,6 +152,8 @@ struct disk_format {
 	int (*alloc)(struct disk *d, uint64_t off, uint64_t want, struct extent *x, struct err *e);
 	/* The data of alloc's extent is written: point to it. Replaces what was there. */
 	int (*commit)(struct disk *d, uint64_t off, const struct extent *x, struct err *e);
+	/* How its units can be written compressed; false: they cannot. NULL: never. */
+	bool (*packing)(struct disk *d, struct packing *p);
 	/* It could not be written: forget it. Cannot fail. */
 	void (*abandon)(struct disk *d, uint64_t off, const struct extent *x);
 
@@ -178,6 +186,8 @@ struct disk_format {
 	int (*snapshot_create)(struct disk *d, const char *name, struct err *e);
 	int (*snapshot_delete)(struct disk *d, const char *name, struct err *e);
 	int (*snapshot_revert)(struct disk *d, const char *name, struct err *e);
+	/* A disk that is open for reading shows the snapshot from now on; sets d->size. */
+	int (*snapshot_view)(struct disk *d, const char *name, struct err *e);
 	int (*snapshot_list)(struct disk *d, struct disk_snapshot **list, unsigned *n,
 			     struct err *e);
 	/* VM state lies at disk offsets from here on (0: there is no room for it in this format).
@@ -285,6 +295,11 @@ bool range_try(struct disk *d, struct disk_range *r, uint64_t off, uint64_t len,
 void range_lock(struct disk *d, struct disk_range *r, uint64_t off, uint64_t len,
 		bool exclusive); /* may wait */
 void range_unlock(struct disk *d, struct disk_range *r);
+
+/* packed.c: is it open for writing, and can units be written compressed? */
+bool disk_packing(struct disk *d, struct packing *p);
+/* One whole unit at off, as a stream of n bytes; n is less than a unit. */
+int engine_write_packed(struct disk *d, uint64_t off, const void *stream, size_t n, struct err *e);
 
 /* open.c */
 int disk_new_from_file(struct file *f, const struct disk_options *o, struct disk **ret,

@@ -88,6 +88,20 @@ const char *disk_format_at(unsigned i, const char **doc, bool *can_write, bool *
 	return f->name;
 }
 
+const char *disk_format_option(const char *format, unsigned i, const char **value, const char **doc)
+{
+	const struct disk_format *f = format_find(format);
+	const struct format_option *o = f ? f->options : NULL;
+
+	while (o && o->name && i--)
+		o++;
+	if (!o || !o->name)
+		return NULL;
+	*value = o->value;
+	*doc = o->doc;
+	return o->name;
+}
+
 static int format_err(struct err *e, int code, const char *fmt, va_list ap)
 {
 	char text[400];

@@ -4,6 +4,9 @@ storage_libstorage_la_SOURCES = \
 	storage/chain.c \
 	storage/cipher.c storage/crypt.h \
 	storage/codec.c \
+	storage/compare.c \
+	storage/copy.c storage/copy.h storage/copy_int.h \
+	storage/copy_piece.c \
 	storage/create.c \
 	storage/direct.c \
 	storage/disk.c storage/disk.h \
@@ -18,6 +21,7 @@ storage_libstorage_la_SOURCES = \
 	storage/lock.c \
 	storage/open.c storage/open.h \
 	storage/pages.c storage/pages.h \
+	storage/packed.c \
 	storage/pool.c \
 	storage/qcow2.c storage/qcow2.h \
 	storage/qcow2_cache.c \
@@ -26,6 +30,7 @@ storage_libstorage_la_SOURCES = \
 	storage/qcow2_create.c \
 	storage/qcow2_header.c \
 	storage/qcow2_map.c \
+	storage/qcow2_pack.c \
 	storage/qcow2_ref.c \
 	storage/qcow2_resize.c \
 	storage/qcow2_snapshot.c \
@@ -34,6 +39,7 @@ storage_libstorage_la_SOURCES = \
 	storage/range.c \
 	storage/raw.c \
 	storage/read.c \
+	storage/target.c storage/target.h \
 	storage/sealed.c \
 	storage/slots.c storage/slots.h \
 	storage/uring.c \

@@ -37,6 +37,7 @@ const struct disk_format qcow2_format = {
 	.close = q2_close,
 	.map = q2_map,
 	.alloc = q2_alloc,
+	.packing = q2_packing,
 	.commit = q2_publish,
 	.abandon = q2_abandon,
 	.zero = q2_zero,
@@ -50,5 +51,6 @@ const struct disk_format qcow2_format = {
 	.snapshot_create = q2_snapshot_create,
 	.snapshot_delete = q2_snapshot_delete,
 	.snapshot_revert = q2_snapshot_revert,
+	.snapshot_view = q2_snapshot_view,
 	.snapshot_list = q2_snapshot_list,
 };

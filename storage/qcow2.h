@@ -119,6 +119,7 @@ struct qcow2 {
 
 	uint64_t free_hint;   /* no free cluster below this one */
 	uint64_t touched_end; /* a write that failed may have left bytes up to here */
+	uint64_t pack_at; /* the next compressed cluster goes here, if there is room; 0: nowhere */
 	struct let_go *let_go;
 	size_t let_go_n, let_go_room;
 
@@ -197,6 +198,12 @@ int q2_discard(struct disk *d, uint64_t off, uint64_t *len, struct err *e);
 /* Entry 0 for whole units, whatever the version. */
 int q2_unmap(struct disk *d, uint64_t off, uint64_t *len, struct err *e);
 
+/* qcow2_pack.c */
+bool q2_packing(struct disk *d, struct packing *p);
+int q2_alloc_packed(struct disk *d, struct extent *x, struct err *e); /* x->stored bytes */
+uint64_t q2_packed_entry(const struct qcow2 *q, const struct extent *x);
+void q2_abandon_packed(struct disk *d, const struct extent *x);
+
 int q2_set_l1(struct qcow2 *q, uint32_t i, uint64_t entry, struct err *e);
 
 /* qcow2_commit.c: without d->meta, nobody else committing. */
@@ -212,6 +219,7 @@ int q2_snapshot_delete(struct disk *d, const char *name, struct err *e);
 int q2_snapshot_revert(struct disk *d, const char *name, struct err *e);
 /* The "refcount one" marks of the active tables, from the counts; settles. */
 int q2_mark_owned(struct disk *d, struct err *e);
+int q2_snapshot_view(struct disk *d, const char *name, struct err *e);
 int q2_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n, struct err *e);
 
 /* qcow2_check.c */

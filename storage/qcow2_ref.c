@@ -134,6 +134,8 @@ int q2_ref_set(struct disk *d, uint64_t cluster, uint64_t value, struct err *e)
 	q2_dirty(d, s);
 	if (!value)
 		q->free_hint = MIN(q->free_hint, cluster);
+	if (!value && q->pack_at >> q->cluster_bits == cluster)
+		q->pack_at = 0;
 	return 0;
 }
 

@@ -587,6 +587,27 @@ int q2_snapshot_revert(struct disk *d, const char *name, struct err *e)
 	return r < 0 ? r : q2_mark_owned(d, e);
 }
 
+/* Nothing is written: only what is in memory points to the snapshot's tables. */
+int q2_snapshot_view(struct disk *d, const char *name, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(d);
+	struct q2_snapshot *s = find(q, name);
+	autofree uint64_t *l1 = NULL;
+	uint32_t n = 0;
+	int r;
+
+	if (!s)
+		return not_found(d, name, e);
+	r = load_snapshot_l1(d, s, &l1, &n, e);
+	if (r < 0)
+		return r;
+	free(q->l1);
+	q->l1 = take(l1);
+	q->l1_entries = n;
+	d->size = s->size;
+	return 0;
+}
+
 int q2_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(d);

@@ -119,8 +119,10 @@ int q2_alloc(struct disk *d, uint64_t off, uint64_t want, struct extent *x, stru
 	uint32_t i;
 	int r;
 
-	if (x->kind != EXTENT_DATA)
-		return -ENOTSUP;
+	if (x->kind == EXTENT_COMPRESSED) {
+		r = own_table(d, off, e);
+		return r < 0 ? r : q2_alloc_packed(d, x, e);
+	}
 	n = q2_clusters(q, (off & (q->cluster_size - 1)) + n);
 	r = own_table(d, off, e);
 	if (r == 0)
@@ -177,6 +179,8 @@ int q2_publish(struct disk *d, uint64_t off, const struct extent *x, struct err 
 	uint32_t i;
 	int r = q2_l2_entry(d, off, &s, &i, e);
 
+	if (r == 0 && x->kind == EXTENT_COMPRESSED)
+		return replace(d, s, i, q2_packed_entry(q, x), false, e);
 	for (uint64_t k = 0; r == 0 && k < n; k++)
 		r = replace(d, s, i + (uint32_t)k, (x->off + (k << q->cluster_bits)) | Q2_COPIED,
 			    false, e);
@@ -190,6 +194,10 @@ void q2_abandon(struct disk *d, uint64_t off, const struct extent *x)
 	struct slice *s;
 	uint32_t i;
 
+	if (x->kind == EXTENT_COMPRESSED) {
+		q2_abandon_packed(d, x);
+		return;
+	}
 	/* Some of it may be in the file. */
 	q->touched_end = MAX(q->touched_end, x->off + (n << q->cluster_bits));
 	if (x->token == REUSED || q2_l2_entry(d, off, &s, &i, NULL) < 0)
