@@ -78,7 +78,7 @@ int p9_lcreate(struct p9_share *s, struct p9_in *in, struct p9_out *out)
 {
 	struct p9_fid *f = p9_fid_find(s, (uint32_t)p9_get(in, 4));
 	char name[P9_NAME], path[PATH_MAX], *copy;
-	autoclose int dir = -1, fd = -1;
+	autoclose int fd = -1;
 	struct stat st;
 	uint64_t mode;
 	int flags, r;

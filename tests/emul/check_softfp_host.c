@@ -148,6 +148,7 @@ static softfp_bits soft_sse(struct softfp_env *env, enum op op, enum softfp_form
 	case ROUND:
 		result = softfp_round_int(env, f, v[0], env->rounding, true);
 		env->flags &= ~SOFTFP_DENORMAL; /* SSE4.1 does not tell */
+		break;
 	case OPS: break;
 	}
 	return result;

@@ -448,7 +448,7 @@ static void end(struct random *r)
 		ir_put(r->ir, PC_OFF, value(r, IR_I64));
 		ir_leave(r->ir);
 		break;
-	case 2: ir_pushret(r->ir, r->pc + 4); /* fallthrough */
+	case 2: ir_pushret(r->ir, r->pc + 4); __attribute__((fallthrough));
 	default: ir_goto(r->ir, r->pc + 2 * pick(r, 4)); break;
 	}
 }
