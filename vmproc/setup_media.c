@@ -65,12 +65,13 @@ static int open_disk(const struct worker_fd_list *fds, uint64_t index, const cha
 		     unsigned flags, struct disk **ret, struct err *e)
 {
 	struct disk_options o = { .flags = flags };
-	autoptr(disk_chain) owner = NULL;
 	struct disk_chain c = { 0 };
 	int r = chain_make(fds, index, format, &c, e);
 
-	owner = &c;
-	return r < 0 ? r : disk_open_chain(&c, &o, ret, e);
+	if (r >= 0)
+		r = disk_open_chain(&c, &o, ret, e);
+	disk_chain_free(&c);
+	return r;
 }
 
 static int one_disk(struct setup *s, const struct vm_disk *d, const struct worker_fd_list *fds,

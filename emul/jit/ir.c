@@ -495,7 +495,8 @@ ir_val ir_call(struct ir *ir, const struct ir_helper *h, const ir_val *args, uns
 	struct ir_insn in = { .op = IR_CALL, .type = h->result, .n = n, .helper = h };
 
 	assert(n == h->n_args && n <= IR_MAX_ARGS && h->result != IR_V128);
-	if (!grow((void **)&ir->args, &ir->args_room, ir->n_args + n, sizeof(*ir->args)))
+	/* One more, so that it is there for a call without any, too. */
+	if (!grow((void **)&ir->args, &ir->args_room, ir->n_args + n + 1, sizeof(*ir->args)))
 		ir->failed = true;
 	if (ir->failed)
 		return 0;

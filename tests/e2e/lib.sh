@@ -8,6 +8,8 @@ mkdir -m 700 "$work/run" "$work/state" "$work/cache" "$work/t"
 export XDG_RUNTIME_DIR="$work/run" XDG_STATE_HOME="$work/state" XDG_CACHE_HOME="$work/cache"
 export PATH="$build:$PATH" VMD_LIBEXEC="$build" LC_ALL=C.UTF-8 NO_COLOR=1
 unset VMD_SOCKET
+# Programs end without giving back what they hold, and one in its jail cannot be looked into.
+export ASAN_OPTIONS=detect_leaks=0
 failed=0
 
 skip() {
