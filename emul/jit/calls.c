@@ -204,3 +204,13 @@ void jit_fp_set_rounding(void *state, enum ir_rm rm)
 
 	cpu->guest_mxcsr = (cpu->guest_mxcsr & ~UINT32_C(0x6000)) | (uint32_t)rc[rm] << 13;
 }
+
+uint32_t jit_fp_mxcsr(void *state)
+{
+	return jit_cpu_of(state)->guest_mxcsr;
+}
+
+void jit_fp_set_mxcsr(void *state, uint32_t v)
+{
+	jit_cpu_of(state)->guest_mxcsr = (v & 0xffff) | 0x1f80;
+}

@@ -180,6 +180,13 @@ unsigned jit_fp_flags_take(void *state);
 void jit_fp_set_rounding(
     void *state, enum ir_rm rm); /* what IR_DYN means from now on; not RMM: emit that statically */
 
+/*
+ * All of it in the form of MXCSR (Intel SDM 1, 10.2.3), which is how it is kept: sticky flags also of
+ * subnormal operands, rounding, flushing. Exceptions stay masked, whatever v says.
+ */
+uint32_t jit_fp_mxcsr(void *state);
+void jit_fp_set_mxcsr(void *state, uint32_t v);
+
 struct machine *jit_machine(void *state);
 unsigned jit_index(void *state);
 uint64_t jit_pins(void *state);

@@ -328,10 +328,10 @@ static void emit_special(struct emit *e, uint32_t i)
 	case IR_TRUNC: /* the low half is where the whole is */
 	case IR_FBITS:
 	case IR_BITSF: emit_move(e, in->type, at(e, i), in->a[0]); break;
-	case IR_VADD ... IR_VSET:
+	case IR_VADD ... IR_OPS - 1:
 		emit_plain(e, i, I_VECTOR);
 		o = &e->ops[e->n - 1];
-		o->imm = interp_detail(in, ir_type_of(e->ir, in->a[in->op == IR_VSET ? 1 : 0]));
+		o->imm = interp_detail(in, ir_type_of(e->ir, in->a[in->n - 1]));
 		o->spare = (uint32_t)in->imm;
 		o->imm &= UINT32_MAX;
 		break;

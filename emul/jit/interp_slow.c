@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "emul/jit/interp.h"
+#include "emul/jit/ir_info.h"
 #include "emul/jit/softfp.h"
+#include "emul/jit/vec.h"
 
 static uint64_t get(const char *state, int32_t off, bool wide)
 {
@@ -146,73 +148,24 @@ void interp_fp(struct jit_cpu *cpu, const struct jit_fp_rules *rules, const stru
 
 /* ---- vectors -------------------------------------------------------------------------------- */
 
-struct vec {
-	uint8_t b[16];
-};
-
-static uint64_t lane_get(const struct vec *v, unsigned size, unsigned n)
-{
-	uint64_t x = 0;
-
-	memcpy(&x, v->b + ((size_t)n << size), (size_t)1 << size);
-	return x;
-}
-
-static void lane_set(struct vec *v, unsigned size, unsigned n, uint64_t x)
-{
-	memcpy(v->b + ((size_t)n << size), &x, (size_t)1 << size);
-}
-
-static int64_t lane_signed(uint64_t x, unsigned size)
-{
-	unsigned unused = 64 - (8u << size);
-
-	return (int64_t)(x << unused) >> unused;
-}
-
-static uint64_t lane_op(unsigned op, unsigned size, uint64_t x, uint64_t y)
-{
-	switch (op) {
-	case IR_VADD: return x + y;
-	case IR_VSUB: return x - y;
-	case IR_VAND: return x & y;
-	case IR_VOR: return x | y;
-	case IR_VXOR: return x ^ y;
-	case IR_VANDN: return x & ~y;
-	case IR_VCMPEQ: return x == y ? UINT64_MAX : 0;
-	default: return lane_signed(x, size) > lane_signed(y, size) ? UINT64_MAX : 0; /* VCMPGT */
-	}
-}
-
 void interp_vector(struct jit_cpu *cpu, const struct interp_insn *i)
 {
 	char *state = jit_state_of(cpu);
 	unsigned op = i->imm & 255, type = i->imm >> 8 & 255, from = i->imm >> 16 & 255;
-	unsigned size = i->spare & 255, lane = i->spare >> 8 & 255;
-	bool wide = from == IR_I64;
-	struct vec a, b, r = { 0 };
+	const int32_t at[] = { i->a, i->b, i->c };
+	struct vec_op v = { .op = (uint8_t)op, .imm = i->spare };
 
-	if (op != IR_VSPLAT)
-		memcpy(&a, state + i->a, sizeof(a));
-	if (op == IR_VGET) {
-		put(state, i->d, type == IR_I64, lane_get(&a, size, lane));
-		return;
+	for (unsigned k = 0; k < ir_infos[op].n; k++) {
+		if (k + 1 == ir_infos[op].n && from != IR_V128)
+			v.scalar = get(state, at[k], from == IR_I64 || from == IR_F64);
+		else
+			memcpy(&v.v[k], state + at[k], sizeof(v.v[k]));
 	}
-	if (op == IR_VSET) {
-		r = a;
-		lane_set(&r, size, lane, get(state, i->b, wide));
-	} else if (op == IR_VSPLAT) {
-		for (unsigned n = 0; n < 16u >> size; n++)
-			lane_set(&r, size, n, get(state, i->a, wide));
-	} else {
-		memcpy(&b, state + i->b, sizeof(b));
-		if (op == IR_VAND || op == IR_VOR || op == IR_VXOR || op == IR_VANDN)
-			size = 3;
-		for (unsigned n = 0; n < 16u >> size; n++)
-			lane_set(&r, size, n,
-				 lane_op(op, size, lane_get(&a, size, n), lane_get(&b, size, n)));
-	}
-	memcpy(state + i->d, &r, sizeof(r));
+	vec_eval(&v, &cpu->guest_mxcsr);
+	if (type == IR_V128)
+		memcpy(state + i->d, &v.v[0], sizeof(v.v[0]));
+	else
+		put(state, i->d, type == IR_I64 || type == IR_F64, v.scalar);
 }
 
 bool interp_select128(struct jit_cpu *cpu, const struct interp_insn *i)

@@ -540,10 +540,46 @@ ir_val ir_vec(struct ir *ir, enum ir_op op, ir_val a, ir_val b, unsigned lane)
 		.op = op, .type = IR_V128, .n = ir_infos[op].n, .a = { a, b }, .imm = lane
 	};
 
-	assert(op >= IR_VADD && op <= IR_VSET);
+	assert(op >= IR_VADD && in.n <= 2);
 	if (op == IR_VGET)
 		in.type = (lane & 255) == 3 ? IR_I64 : IR_I32;
+	else if (op == IR_VMASK || op == IR_VZERO || op == IR_VFORDER)
+		in.type = IR_I32;
 	return emit(ir, in);
+}
+
+ir_val ir_vec3(struct ir *ir, enum ir_op op, ir_val a, ir_val b, ir_val c, unsigned imm)
+{
+	assert(op >= IR_VADD && ir_infos[op].n == 3);
+	return emit(ir, (struct ir_insn){
+			    .op = op, .type = IR_V128, .n = 3, .a = { a, b, c }, .imm = imm });
+}
+
+static unsigned lane_of(const struct ir *ir, ir_val v)
+{
+	return ir_bytes(ir_type_of(ir, v)) == 8 ? 3 : 2;
+}
+
+ir_val ir_vlow(struct ir *ir, enum ir_type type, ir_val v)
+{
+	return emit(
+	    ir,
+	    (struct ir_insn){
+		.op = IR_VLOW, .type = type, .n = 1, .a = { v }, .imm = type == IR_F64 ? 3 : 2 });
+}
+
+ir_val ir_vins(struct ir *ir, ir_val v, ir_val s)
+{
+	return emit(
+	    ir, (struct ir_insn){
+		    .op = IR_VINS, .type = IR_V128, .n = 2, .a = { v, s }, .imm = lane_of(ir, s) });
+}
+
+ir_val ir_vfrom(struct ir *ir, ir_val s)
+{
+	return emit(
+	    ir, (struct ir_insn){
+		    .op = IR_VFROM, .type = IR_V128, .n = 1, .a = { s }, .imm = lane_of(ir, s) });
 }
 
 ir_val ir_again(struct ir *ir, struct ir_insn in, const ir_val *args)

@@ -51,6 +51,21 @@ enum ir_cond {
 	IR_FUN, /* FCMP only; UN: one of them is a NaN */
 };
 
+/* VFCVT. To fewer bytes, or from 4 to 8: the low half; what is left is 0. */
+enum ir_vcvt {
+	IR_I32_F32,
+	IR_F32_I32,
+	IR_F32_I32_CUT, /* to zero */
+	IR_I32_F64,
+	IR_F64_I32,
+	IR_F64_I32_CUT,
+	IR_F32_F64, /* these two also with IR_VSCALAR */
+	IR_F64_F32,
+	IR_VCVTS
+};
+
+enum { IR_VSCALAR = 1 << 16 };
+
 /* Rounding. DYN: the guest's current mode, which the vCPU keeps in the host's unit. */
 enum ir_rm { IR_RNE, IR_RTZ, IR_RDN, IR_RUP, IR_RMM, IR_DYN };
 
@@ -213,6 +228,13 @@ void ir_leave(struct ir *ir);
 /* Vectors: b is IR_NONE where op has one operand. VGET gives an i64 for lanes of 8 bytes, else an
  * i32. */
 ir_val ir_vec(struct ir *ir, enum ir_op op, ir_val a, ir_val b, unsigned lane);
+/* The same of three operands; imm: lane | arg << 8, perhaps | IR_VSCALAR. */
+ir_val ir_vec3(struct ir *ir, enum ir_op op, ir_val a, ir_val b, ir_val c, unsigned imm);
+/* The lowest lane as a float; a vector with it replaced; one of it and zeroes (s: also an integer).
+ */
+ir_val ir_vlow(struct ir *ir, enum ir_type type, ir_val v);
+ir_val ir_vins(struct ir *ir, ir_val v, ir_val s);
+ir_val ir_vfrom(struct ir *ir, ir_val s);
 
 static inline enum ir_type ir_type_of(const struct ir *ir, ir_val v)
 {

@@ -42,6 +42,10 @@ static void print_detail(const struct ir_insn *in, struct strbuf *out)
 			print_mem(in, out);
 		break;
 	case 'F':
+		if (in->op >= IR_VADD) {
+			strbuf_printf(out, "[%" PRIu64 "]", in->imm);
+			break;
+		}
 		if (in->op == IR_FCMP)
 			strbuf_printf(out, ".%s", ir_cond_names[in->cond]);
 		else
@@ -56,7 +60,7 @@ static void print_detail(const struct ir_insn *in, struct strbuf *out)
 			strbuf_puts(out, hint_names[in->cond]);
 		else if (in->op == IR_EXTRU || in->op == IR_EXTRS || in->op == IR_DEPOSIT)
 			strbuf_printf(out, "[%u+%u]", in->bits.pos, in->bits.len);
-		else if (in->op >= IR_VADD && in->op <= IR_VSET)
+		else if (in->op >= IR_VADD)
 			strbuf_printf(out, "[%" PRIu64 "]", in->imm);
 		else if (in->op == IR_CALL)
 			strbuf_printf(out, " %s", in->helper->name);

@@ -10,6 +10,7 @@
 #include "base/own.h"
 #include "emul/jit/ir.h"
 #include "emul/jit/ir_info.h"
+#include "emul/jit/vec.h"
 
 struct check {
 	const struct ir *ir;
@@ -45,6 +46,7 @@ static bool type_fits(char letter, enum ir_type t, enum ir_type result)
 	case 'y': return i;
 	case 'p':
 	case 'q': return f;
+	case 's': return i || f;
 	case '-': return t == IR_VOID;
 	default: return true;
 	}
@@ -121,19 +123,9 @@ static bool check_detail(struct check *c, const struct ir_insn *in)
 		    (in->op == IR_TGET ? in->type : c->ir->insns[in->a[0]].type))
 			return bad(c, "the temporary has another type");
 		break;
-	case IR_VSPLAT:
-	case IR_VADD:
-	case IR_VSUB:
-	case IR_VCMPEQ:
-	case IR_VCMPGT:
-		if (in->imm > 3)
-			return bad(c, "no such lane size");
-		break;
-	case IR_VGET:
-	case IR_VSET:
-		if ((in->imm & 255) > 3 || in->imm >> 8 >= 16u >> (in->imm & 255))
-			return bad(c, "no such lane");
 	}
+	if (in->op >= IR_VADD)
+		return vec_imm_fits(in) || bad(c, "no such lanes, or no such detail");
 	if (ir_infos[in->op].flags == 'F' && in->fp.rm > IR_DYN)
 		return bad(c, "no such rounding mode");
 	return ir_infos[in->op].flags != 'M' || check_mem(c, in);

@@ -16,5 +16,6 @@ emul_jit_libjit_la_SOURCES = \
 	emul/jit/x64_ctl.c emul/jit/x64_emits.c emul/jit/x64_flags.c emul/jit/x64_fp.c \
 	emul/jit/x64_fp.h emul/jit/x64_fp_convert.c emul/jit/x64_fp_slow.c emul/jit/x64_gen.h \
 	emul/jit/x64_int.c emul/jit/x64_mem.c emul/jit/x64_plan.c emul/jit/x64_share.c emul/jit/x64_thunk.c emul/jit/x64_tlb.c \
-	emul/jit/x64_unit.c emul/jit/x64_vec.c
+	emul/jit/x64_unit.c emul/jit/x64_vec.c emul/jit/x64_vec.h emul/jit/x64_vec_fp.c emul/jit/x64_vec_table.c \
+	emul/jit/vec.h emul/jit/vec_eval.c emul/jit/vec_aes.c emul/jit/vec_fp.c
 emul_libemul_la_LIBADD += emul/jit/libjit.la

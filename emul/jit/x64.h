@@ -20,6 +20,7 @@ enum { X64_MAX_SPILLS = 256 };
 struct x64_frame {
 	uint64_t stack_arg; /* where the ABI wants the seventh argument of a helper */
 	uint64_t args[8];   /* of slow paths and helpers; a slow path's result is in args[0], [1] */
+	uint64_t vec[3][2]; /* operands of x64_vec_slow(), and its result in the first */
 	uint32_t mxcsr[2];  /* for changes of the rounding mode */
 	uint64_t gpr[16];   /* saved by the thunks of slow paths */
 	uint64_t xmm[16][2];
@@ -39,6 +40,7 @@ struct x64_thunks {
 	void *probe;      /* pc in rax: goes by the jump cache */
 	void *load, *store, *load128, *store128, *rmw, *cmpxchg, *probe_page; /* slow paths */
 	void *fp;                                                             /* x64_fp_slow() */
+	void *vec;                                                            /* x64_vec_slow() */
 };
 
 /* Operands of SSE instructions in memory, aligned to 16 bytes. */
@@ -92,6 +94,9 @@ bool x64_make_thunks(struct x64 *x, struct x64_asm *a);
 
 /* x64_fp_slow.c: op of the IR in args[0] and so on, see there. Called by the fp thunk. */
 void x64_fp_slow(struct x64_frame *f, const struct jit_isa *isa);
+
+/* x64_vec.c: op in the low byte of args[0], its detail in the high half; a scalar in args[1]. */
+void x64_vec_slow(struct x64_frame *f);
 
 /* x64_unit.c */
 void x64_gen_free(struct x64_gen *g);

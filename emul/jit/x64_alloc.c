@@ -583,8 +583,9 @@ static struct x64_rm pin_home(const struct x64_gen *g, const struct x64_pin *p)
 void x64_load_pin(struct x64_gen *g, unsigned pin)
 {
 	const struct x64_pin *p = &g->pins[pin];
-	uint32_t op = p->xmm ? X_MOVS_LOAD | (p->size == 8 ? X_F2 : X_F3)
-			     : X_MOV_LOAD | (p->size == 8 ? X_W : 0);
+	uint32_t op = p->size == 16 ? X_MOVUPS_LOAD
+		      : p->xmm      ? X_MOVS_LOAD | (p->size == 8 ? X_F2 : X_F3)
+				    : X_MOV_LOAD | (p->size == 8 ? X_W : 0);
 
 	x64_op(&g->a, op, p->reg & 15, pin_home(g, p));
 }
@@ -593,8 +594,9 @@ void x64_store_pins(struct x64_gen *g, uint32_t pins)
 {
 	for (; pins; pins &= pins - 1) {
 		const struct x64_pin *p = &g->pins[__builtin_ctz(pins)];
-		uint32_t op = p->xmm ? X_MOVS_STORE | (p->size == 8 ? X_F2 : X_F3)
-				     : X_MOV_STORE | (p->size == 8 ? X_W : 0);
+		uint32_t op = p->size == 16 ? X_MOVUPS_STORE
+			      : p->xmm      ? X_MOVS_STORE | (p->size == 8 ? X_F2 : X_F3)
+					    : X_MOV_STORE | (p->size == 8 ? X_W : 0);
 
 		x64_op(&g->a, op, p->reg & 15, pin_home(g, p));
 	}

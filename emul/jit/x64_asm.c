@@ -328,6 +328,7 @@ void x64_host_detect(struct x64_host *h)
 	h->sse41 = c >> 19 & 1;
 	h->movbe = c >> 22 & 1;
 	h->popcnt = c >> 23 & 1;
+	h->aes = c >> 25 & 1;
 	if (c >> 27 & 1) {
 		unsigned lo, hi;
 

@@ -251,7 +251,7 @@ void x64_align(struct x64_asm *a, unsigned n);
 
 /* What this host's CPU can do beyond x86-64 itself. */
 struct x64_host {
-	bool bmi1, bmi2, lzcnt, popcnt, pclmul, fma, sse41, sse42, movbe, avx;
+	bool bmi1, bmi2, lzcnt, popcnt, pclmul, fma, sse41, sse42, movbe, avx, aes;
 };
 void x64_host_detect(struct x64_host *h);
 

@@ -55,7 +55,7 @@ struct x64_val {
 struct x64_slot {
 	uint32_t key; /* offset, or X64_TEMP | number */
 	uint8_t size;
-	bool mixed;            /* accessed with several sizes, or as a vector: not pinned */
+	bool mixed;            /* accessed with several sizes: not pinned */
 	uint32_t ints, floats; /* weight of the accesses */
 	int8_t pin;            /* or X64_NONE */
 	uint32_t touched;      /* while planning: last instruction that accessed it, + 1 */
@@ -260,7 +260,10 @@ x64_emit x64_e_farith, x64_e_fsqrt, x64_e_fma, x64_e_fminmax, x64_e_fsign, x64_e
     x64_e_fcvt, x64_e_ftos, x64_e_ftou, x64_e_stof, x64_e_utof, x64_e_frint, x64_e_fbits,
     x64_e_bitsf, x64_e_fbox, x64_e_funbox;
 /* x64_vec.c */
-x64_emit x64_e_vop, x64_e_vsplat, x64_e_vget, x64_e_vset;
+x64_emit x64_e_vrow, x64_e_vsplat, x64_e_vget, x64_e_vset, x64_e_vblendv, x64_e_vmask, x64_e_vzero,
+    x64_e_vaes, x64_e_vlow, x64_e_vfrom, x64_e_vins;
+/* x64_vec_fp.c */
+x64_emit x64_e_vfrint, x64_e_vfcvt, x64_e_vforder;
 
 static inline uint32_t x64_w(bool is64)
 {

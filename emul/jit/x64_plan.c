@@ -85,9 +85,9 @@ static void note_slot(struct x64_gen *g, const struct ir_insn *in, unsigned weig
 		return;
 	t = in->n ? g->ir->insns[in->a[0]].type : in->type;
 	size = ir_bytes(t);
-	s->mixed |= t == IR_V128 || (s->size && s->size != size);
+	s->mixed |= s->size && s->size != size;
 	s->size = size;
-	if (t == IR_F32 || t == IR_F64)
+	if (t >= IR_F32)
 		s->floats += weight;
 	else
 		s->ints += weight;
@@ -423,7 +423,7 @@ static void find_wants(struct x64_gen *g)
 		if (in->n) {
 			ir_val v = x64_root(g, in->a[0]);
 			enum ir_type t = g->ir->insns[v].type;
-			bool xmm = t == IR_F32 || t == IR_F64;
+			bool xmm = t >= IR_F32;
 			enum ir_op op = g->ir->insns[v].op;
 
 			if (v >= barrier && v + 1 > s->touched && g->vals[v].want == X64_NONE &&

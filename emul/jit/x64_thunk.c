@@ -178,6 +178,16 @@ static void make_fp(const struct jit_isa *isa, struct x64_thunks *t, struct x64_
 	x64_byte(a, 0xc3);
 }
 
+static void make_vec(struct x64_thunks *t, struct x64_asm *a)
+{
+	t->vec = here(a);
+	save_all(a, false);
+	x64_op(a, X_LEA | X_W, RDI, x64_mem(RSP, 8));
+	call_c(a, x64_vec_slow);
+	save_all(a, true);
+	x64_byte(a, 0xc3);
+}
+
 bool x64_make_thunks(struct x64 *x, struct x64_asm *a)
 {
 	struct x64_thunks *t = &x->t;
@@ -189,5 +199,6 @@ bool x64_make_thunks(struct x64 *x, struct x64_asm *a)
 	x64_probe(a, t, RAX, RCX, RDX);
 	make_slow_paths(t, a);
 	make_fp(x->b.isa, t, a);
+	make_vec(t, a);
 	return x64_room(a);
 }

@@ -171,7 +171,7 @@ static void one_op(struct rig *r, enum ir_op op, struct operands o, unsigned rou
 
 static void every_op(struct rig *r, unsigned rounds)
 {
-	for (enum ir_op op = 0; op < IR_OPS; op++) {
+	for (enum ir_op op = 0; op <= IR_VSET; op++) {
 		const struct ir_info *info = &ir_infos[op];
 		enum ir_type t[8], x[8] = { IR_I64 };
 		unsigned nt = types_of(info->sig[0], t), nx;

@@ -16,6 +16,7 @@ static struct rig {
 	struct toy toy;
 	bool made;
 } rigs[2];
+static uint32_t first_mxcsr;
 
 static const struct engine_class *const engines[] = { &interpreter_engine, &jit_engine };
 
@@ -106,7 +107,7 @@ static struct ir_result run(struct rig *rig, const struct toy_state *from, ir_ri
 	u = make(v, build, arg, optimise);
 	memcpy(jit_state(v), from, sizeof(*from));
 	jit_flush_all(jit_state(v));
-	v->cpu->guest_mxcsr = 0x1f80;
+	v->cpu->guest_mxcsr = first_mxcsr ? first_mxcsr : 0x1f80;
 	if (_setjmp(v->top)) {
 		res.faulted = true;
 	} else {
@@ -115,6 +116,7 @@ static struct ir_result run(struct rig *rig, const struct toy_state *from, ir_ri
 			res.left = ((struct jit_exit *)(uintptr_t)left)->pc;
 	}
 	memcpy(&res.state, jit_state(v), sizeof(res.state));
+	res.mxcsr = first_mxcsr ? v->cpu->guest_mxcsr : 0;
 	res.fp_flags = jit_fp_flags_take(jit_state(v));
 	res.memory = sum_of(rig->toy.ram->host + RIG_DATA, RIG_DATA_LEN);
 	return res;
@@ -162,6 +164,11 @@ struct ir_result ir_rig_run(const struct toy_state *from, ir_rig_build *build, v
 		}
 	}
 	return first;
+}
+
+void ir_rig_mxcsr(uint32_t mxcsr)
+{
+	first_mxcsr = mxcsr;
 }
 
 void ir_rig_stop(void)

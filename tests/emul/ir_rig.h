@@ -13,7 +13,7 @@ struct ir_result {
 	struct toy_state state;
 	uint64_t left;   /* the target of the exit that enter() told; 0: none */
 	uint32_t memory; /* a sum of the RAM that the unit may write */
-	uint32_t fp_flags;
+	uint32_t fp_flags, mxcsr;
 	bool faulted;
 };
 
@@ -29,6 +29,10 @@ struct ir_result ir_rig_run(const struct toy_state *from, ir_rig_build *build, v
 /* ir_random.c: arg points to the seed. */
 void ir_random_build(struct ir *ir, void *arg);
 void ir_random_state(struct toy_state *s, uint64_t seed);
+
+/* MXCSR that units start with, in all its bits compared behind them; 0: as at power-on, and only
+ * the flags of IEEE 754 are. */
+void ir_rig_mxcsr(uint32_t mxcsr);
 
 void ir_rig_stop(void); /* free the machines that are kept between runs */
 

@@ -39,3 +39,9 @@ tests_emul_check_jit_ir_SOURCES = tests/emul/check_jit_ir.c tests/emul/ir_random
 	tests/emul/ir_rig.c tests/emul/ir_rig.h tests/emul/toy.c tests/emul/toy.h
 tests_emul_check_jit_ir_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_jit_ir_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/emul/check_vec
+tests_emul_check_vec_SOURCES = tests/emul/check_vec.c tests/emul/ir_rig.c tests/emul/ir_rig.h \
+	tests/emul/toy.c tests/emul/toy.h
+tests_emul_check_vec_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_vec_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
