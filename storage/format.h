@@ -117,6 +117,8 @@ struct disk_format {
 	const char *name, *alias, *doc;
 	size_t priv_size;
 	const struct format_option *options; /* ends with a NULL name; NULL: none */
+	/* The image has no place for the format of its backing image: that is probed. */
+	bool probes_backing;
 
 	/* Is it this format for certain? Formats are asked in the order of formats.def; raw is
 	 * last. */

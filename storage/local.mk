@@ -35,6 +35,7 @@ storage_libstorage_la_SOURCES = \
 	storage/qcow2_resize.c \
 	storage/qcow2_snapshot.c \
 	storage/qcow2_write.c \
+	storage/qed.c \
 	storage/queue.c storage/queue.h \
 	storage/range.c \
 	storage/raw.c \
@@ -42,6 +43,9 @@ storage_libstorage_la_SOURCES = \
 	storage/target.c storage/target.h \
 	storage/sealed.c \
 	storage/slots.c storage/slots.h \
+	storage/tables.c storage/tables.h \
+	storage/two_level.c storage/two_level.h \
+	storage/two_level_check.c \
 	storage/uring.c \
 	storage/utf16.c storage/utf16.h \
 	storage/vdi.c storage/vdi.h \

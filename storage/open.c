@@ -232,7 +232,8 @@ int disk_need_backing(struct disk *d, struct err *e)
 	r = opener_file(op, &ref, &f, &given, e);
 	if (r < 0)
 		return r;
-	if (!given && !d->backing_format) {
+	/* What was guessed can name no further file: the gate is told. */
+	if (!given && !d->backing_format && !d->format->probes_backing) {
 		r = err_lacking(e, "%s does not say which format its backing image %.200s has",
 				ref.from, ref.name);
 		err_hint(e, "record it: qemu-img rebase -u -b '%.100s' -F FORMAT '%.60s'", ref.name,
