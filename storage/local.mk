@@ -23,6 +23,7 @@ storage_libstorage_la_SOURCES = \
 	storage/pages.c storage/pages.h \
 	storage/packed.c \
 	storage/pool.c \
+	storage/qcow.c \
 	storage/qcow2.c storage/qcow2.h \
 	storage/qcow2_cache.c \
 	storage/qcow2_check.c \

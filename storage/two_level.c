@@ -205,8 +205,7 @@ static int clear_table(struct disk *d, struct two_level *t, uint64_t at, struct 
 	int r = 0;
 
 	if (two_level_cluster(t) >= PAGE_BYTES)
-		return is_fresh(d, t, at) ? 0
-					  : file_zero(disk_file(d), at, where.len, false, e);
+		return is_fresh(d, t, at) ? 0 : file_zero(disk_file(d), at, where.len, false, e);
 	for (uint64_t done = 0; r == 0 && done < where.len;) {
 		struct table_piece piece;
 
@@ -236,8 +235,11 @@ static int need_table(struct disk *d, struct two_level *t, uint64_t off, struct 
 	if (r == 0)
 		r = clear_table(d, t, at, e);
 	if (r < 0) {
-		t->touched_end = MAX(t->touched_end, at + table_bytes(t));
-		t->end = old;
+		/* Pages of it may be cleared and waiting to be written: the place is lost. */
+		if (at && two_level_cluster(t) >= PAGE_BYTES) {
+			t->touched_end = MAX(t->touched_end, at + table_bytes(t));
+			t->end = old;
+		}
 		return r;
 	}
 	put(t, l1.data, at);
@@ -365,7 +367,8 @@ int two_level_zero(struct disk *d, struct two_level *t, uint64_t off, uint64_t *
 	*len = MIN(*len, x.len);
 	switch (x.kind) {
 	case EXTENT_DATA:
-		if (!(x.flags & EXTENT_IN_PLACE))
+		/* A hole does not decipher to zeroes. */
+		if (!(x.flags & EXTENT_IN_PLACE) || x.flags & EXTENT_SEALED)
 			return -ENOTSUP;
 		return file_zero(d->files[x.file], x.off, *len, unmap, e);
 	case EXTENT_BACKING:
@@ -392,18 +395,21 @@ int two_level_extend(struct disk *d, struct two_level *t, struct err *e)
 int two_level_cut(struct disk *d, struct two_level *t, uint64_t size, struct err *e)
 {
 	uint64_t off = round_up(size, two_level_cluster(t));
+	uint64_t end = round_up(d->size, two_level_cluster(t));
 	int r = 0;
 
-	while (r == 0 && off < d->size) {
-		uint64_t len = d->size - off;
+	while (r == 0 && off < end) {
+		uint64_t len = end - off;
 		struct extent x = { 0 };
 
 		r = two_level_map(d, t, off, len, &x, e);
 		len = MIN(len, x.len);
-		if (r == 0 && x.kind == EXTENT_COMPRESSED)
+		if (r == 0 && (x.kind == EXTENT_COMPRESSED || x.flags & EXTENT_SEALED)) {
+			len = MIN(len, two_level_cluster(t));
 			r = two_level_set(d, t, off, 0, e);
-		else if (r == 0 && x.kind == EXTENT_DATA)
+		} else if (r == 0 && x.kind == EXTENT_DATA) {
 			r = file_zero(d->files[x.file], x.off, len, true, e);
+		}
 		off += len;
 		if (r == 0 && d->wants_flush)
 			r = d->format->flush(d, e);

@@ -23,6 +23,15 @@ struct row {
 };
 
 static const struct row rows[] = {
+	{ .format = "qcow", .qemu = "qcow" },
+	{ .format = "qcow", .qemu = "qcow", .ours = "cluster_size=512" },
+	{ .format = "qcow", .qemu = "qcow", .ours = "cluster_size=64K" },
+	{ .format = "qed", .qemu = "qed", .checks = true },
+	{ .format = "qed",
+	  .qemu = "qed",
+	  .theirs = "cluster_size=4K,table_size=2",
+	  .ours = "cluster_size=4K,table_size=2",
+	  .checks = true },
 	{ .format = "vdi", .qemu = "vdi", .checks = true, .seven = true },
 	{ .format = "vdi",
 	  .qemu = "vdi",
