@@ -100,7 +100,8 @@ static int choose_format(struct disk *d, const char *name, struct err *e)
 	if (!d->format)
 		return -ENOTSUP;
 	d->probed = true;
-	if (!strcmp(d->format->name, "raw") && d->writable && !(d->flags & DISK_PROBE_RAW)) {
+	if (!strcmp(d->format->name, "raw") && d->writable && !d->depth &&
+	    !(d->flags & DISK_PROBE_RAW)) {
 		err_lacking(e, "%s is of no known disk format", disk_file(d)->name);
 		err_hint(e, "if it is a plain copy of a disk, say so: format=raw");
 		return -ENOTSUP;
