@@ -5,6 +5,7 @@
 #ifndef STORAGE_CRYPT_H
 #define STORAGE_CRYPT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -37,6 +38,13 @@ int hash_size(const char *hash, size_t *ret, struct err *e);
 int hash_of(const char *hash, const struct iovec *pieces, unsigned n, uint8_t *out, struct err *e);
 int kdf_pbkdf2(const char *hash, const void *pass, size_t len, const uint8_t *salt, size_t salt_len,
 	       uint32_t iterations, uint8_t *out, size_t out_len, struct err *e);
+
+/* argon2i or argon2id (RFC 9106). memory: KiB. */
+int kdf_argon2(bool id, const void *pass, size_t len, const uint8_t *salt, size_t salt_len,
+	       uint32_t passes, uint32_t memory, uint32_t lanes, uint8_t *out, size_t out_len,
+	       struct err *e);
+/* RFC 4648, section 4; out has room for `room` bytes. Returns how many there are, or -EINVAL. */
+int base64_decode(const char *text, uint8_t *out, size_t room);
 
 void wipe(void *p, size_t len); /* that the compiler does not leave out */
 

@@ -47,6 +47,9 @@ enum {
 struct disk_secret {
 	const void *data;
 	size_t len;
+	/* An image says how much work it is to try a passphrase; more than this is refused. */
+	uint32_t work_max;   /* iterations of PBKDF2; 0: 10 million */
+	uint32_t memory_max; /* KiB for argon2; 0: 1 GiB */
 };
 
 /* ---- Which other files an image may bring in ---- */

@@ -1,6 +1,7 @@
 /*
- * Hashes by their LUKS names, and keys from passphrases (RFC 8018, section 5.2: PBKDF2). Called by
- * formats while they open an image; any thread, takes as long as the image asks for.
+ * Hashes by their LUKS names, and keys from passphrases (RFC 8018, section 5.2: PBKDF2; RFC 9106:
+ * argon2). Called by formats while they open an image; any thread, takes as long as the image asks
+ * for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +10,82 @@
 #include "base/bytes.h"
 #include "storage/crypt.h"
 #include "storage/format.h"
+
+int base64_decode(const char *text, uint8_t *out, size_t room)
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint32_t bits = 0, have = 0;
+	size_t n = 0;
+
+	for (; *text && *text != '='; text++) {
+		const char *at = strchr(digits, *text);
+
+		if (!at)
+			return -EINVAL;
+		bits = bits << 6 | (uint32_t)(at - digits);
+		have += 6;
+		if (have < 8)
+			continue;
+		have -= 8;
+		if (n == room)
+			return -EINVAL;
+		out[n++] = (uint8_t)(bits >> have);
+	}
+	while (*text == '=')
+		text++;
+	return *text ? -EINVAL : (int)n;
+}
+
+#ifdef HAVE_ARGON2
+#include <argon2.h>
+
+int kdf_argon2(bool id, const void *pass, size_t len, const uint8_t *salt, size_t salt_len,
+	       uint32_t passes, uint32_t memory, uint32_t lanes, uint8_t *out, size_t out_len,
+	       struct err *e)
+{
+	/* One thread for all lanes: the library ends its threads with pthread_exit(), for which the
+	 * C library loads another one, and a jailed process cannot. */
+	argon2_context c = { .out = out,
+			     .outlen = (uint32_t)out_len,
+			     .pwd = (uint8_t *)(uintptr_t)pass,
+			     .pwdlen = (uint32_t)len,
+			     .salt = (uint8_t *)(uintptr_t)salt,
+			     .saltlen = (uint32_t)salt_len,
+			     .t_cost = passes,
+			     .m_cost = memory,
+			     .lanes = lanes,
+			     .threads = 1,
+			     .version = ARGON2_VERSION_13 };
+	int r = argon2_ctx(&c, id ? Argon2_id : Argon2_i);
+
+	if (r == ARGON2_OK)
+		return 0;
+	if (r == ARGON2_MEMORY_ALLOCATION_ERROR)
+		return err_set(e, -ENOMEM, "no %u KiB of memory for the passphrase", memory);
+	return err_damaged(e, "the passphrase cannot be used: %s", argon2_error_message(r));
+}
+
+#else
+
+int kdf_argon2(bool id, const void *pass, size_t len, const uint8_t *salt, size_t salt_len,
+	       uint32_t passes, uint32_t memory, uint32_t lanes, uint8_t *out, size_t out_len,
+	       struct err *e)
+{
+	(void)id;
+	(void)pass;
+	(void)len;
+	(void)salt;
+	(void)salt_len;
+	(void)passes;
+	(void)memory;
+	(void)lanes;
+	(void)out;
+	(void)out_len;
+	return err_lacking(e, "this vmd was built without libargon2, which this passphrase needs");
+}
+
+#endif
 
 #ifdef HAVE_NETTLE
 #include <nettle/hmac.h>

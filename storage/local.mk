@@ -19,6 +19,9 @@ storage_libstorage_la_SOURCES = \
 	storage/kdf.c \
 	storage/guid.c storage/guid.h \
 	storage/lock.c \
+	storage/luks.c storage/luks.h \
+	storage/luks1.c \
+	storage/luks2.c \
 	storage/open.c storage/open.h \
 	storage/pages.c storage/pages.h \
 	storage/packed.c \
@@ -62,5 +65,5 @@ storage_libstorage_la_SOURCES = \
 	storage/zero.c
 storage_libstorage_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(LZMA_CFLAGS) $(NETTLE_CFLAGS) \
 	$(LIBDEFLATE_CFLAGS) $(ARGON2_CFLAGS) $(URING_CFLAGS)
-storage_libstorage_la_LIBADD = base/libbase.la $(ZLIB_LIBS) $(ZSTD_LIBS) $(BZIP2_LIBS) $(LZMA_LIBS) $(NETTLE_LIBS) \
+storage_libstorage_la_LIBADD = base/libbase.la $(JSONC_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(BZIP2_LIBS) $(LZMA_LIBS) $(NETTLE_LIBS) \
 	$(LIBDEFLATE_LIBS) $(ARGON2_LIBS) $(URING_LIBS)

@@ -27,11 +27,14 @@ static uint8_t buf[PIECE];
 
 static struct disk *open_image(const char *format, const uint8_t *data, size_t len, unsigned flags)
 {
-	struct disk_options o = { .format = format, .flags = flags, .secret = &variant_secret };
+	struct disk_secret secret = variant_secret;
+	struct disk_options o = { .format = format, .flags = flags, .secret = &secret };
 	struct file *f;
 	struct disk *d;
 	struct err e;
 
+	secret.work_max = 20000;
+	secret.memory_max = 4096;
 	if (file_in_memory(data, len, len + GROW, &f, &e) < 0)
 		return NULL;
 	f->writable = !(flags & DISK_RDONLY);

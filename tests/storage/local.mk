@@ -22,6 +22,11 @@ check-power: tests/storage/check_power
 	VMD_STATES=20000 VMD_FAULT_STEP=1 tests/storage/check_power
 .PHONY: check-power
 
+check_PROGRAMS += tests/storage/check_luks
+tests_storage_check_luks_SOURCES = tests/storage/check_luks.c
+tests_storage_check_luks_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_luks_LDADD = $(STORAGE_TEST_LIBS)
+
 check_PROGRAMS += tests/storage/check_codec
 tests_storage_check_codec_SOURCES = tests/storage/check_codec.c
 tests_storage_check_codec_CFLAGS = $(TEST_CFLAGS)
