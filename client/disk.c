@@ -36,10 +36,10 @@ static const struct {
 static const struct {
 	const char *verb;
 	int least, most;
-	unsigned options;
+	uint64_t options;
 	int (*run)(struct disk_call *d);
 } rows[] = {
-#define OPT(id) (1u << DISK_OPT_##id)
+#define OPT(id) (UINT64_C(1) << DISK_OPT_##id)
 #define DISK_COMMAND(id, verb, least, most, words, opts, doc) \
 	{ verb, least, most, opts, disk_##id##_run },
 #include "client/disk.def"
@@ -60,7 +60,7 @@ const struct command disk_commands[] = {
 };
 const unsigned disk_commands_n = ARRAY_SIZE(disk_commands);
 
-static unsigned options_of(const struct command *cmd)
+static uint64_t options_of(const struct command *cmd)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (!strcmp(cmd->name + strlen("disk "), rows[i].verb))
@@ -74,7 +74,7 @@ const char *disk_option_at(unsigned i, const struct command *cmd, const char **v
 	if (cmd->run != disk_run)
 		return NULL;
 	for (unsigned k = 0; k < DISK_OPTS; k++) {
-		if (!(options_of(cmd) & 1u << k) || i--)
+		if (!(options_of(cmd) & UINT64_C(1) << k) || i--)
 			continue;
 		*value = options[k].value;
 		*doc = options[k].doc;
@@ -94,21 +94,21 @@ const char *disk_option_name(unsigned i, const char **value, const char **doc)
 
 /* ---- words ---- */
 
-static int find_option(const char *name, size_t len, unsigned allowed)
+static int find_option(const char *name, size_t len, uint64_t allowed)
 {
 	for (int i = 0; i < DISK_OPTS; i++)
-		if (allowed & 1u << i && strlen(options[i].name) == len &&
+		if (allowed & UINT64_C(1) << i && strlen(options[i].name) == len &&
 		    !strncmp(options[i].name, name, len))
 			return i;
 	return -1;
 }
 
-static int no_option(const char *word, unsigned allowed, struct err *e)
+static int no_option(const char *word, uint64_t allowed, struct err *e)
 {
 	struct suggest s = { .wanted = word + 2 };
 
 	for (int i = 0; i < DISK_OPTS; i++)
-		if (allowed & 1u << i)
+		if (allowed & UINT64_C(1) << i)
 			suggest_try(&s, options[i].name);
 	rpc_error(e, "rpc.params", "there is no option '%s'", word);
 	if (s.best)
@@ -129,7 +129,7 @@ static int set_option(struct disk_words *w, int o, const char *value, struct err
 }
 
 /* --name VALUE, --name=VALUE, name=VALUE; *i moves over what was used. 1: it is a plain word. */
-static int parse_word(struct disk_words *w, unsigned allowed, int argc, char **argv, int *i,
+static int parse_word(struct disk_words *w, uint64_t allowed, int argc, char **argv, int *i,
 		      struct err *e)
 {
 	const char *word = strcmp(argv[*i], "-c") ? argv[*i] : "--compress",
@@ -285,6 +285,35 @@ int disk_call_open(struct disk_call *d, const char *path, const char *format, un
 
 	d->dirs.trust_probed = is_trusted(path);
 	return disk_open(path, &o, ret, e);
+}
+
+int disk_call_open_backing(struct disk_call *d, struct disk *disk, const char *path,
+			   struct disk **ret, struct err *e)
+{
+	struct disk_options o = { .gate = &d->gate };
+	struct disk_grant g = { .fd = -1 };
+	autofree char *name = NULL, *format = NULL;
+	struct disk_info i;
+	struct disk_ref ref;
+	int r;
+
+	disk_info(disk, &i);
+	if (!i.backing_name || !i.backing_format)
+		return err_set(e, -EINVAL, "%s names no backing image with its format", path);
+	ref = (struct disk_ref){ .kind = DISK_REF_BACKING,
+				 .name = i.backing_name,
+				 .format = i.backing_format,
+				 .from = path,
+				 .probed = i.probed,
+				 .write = true,
+				 .depth = 1 };
+	r = d->gate.open(d->gate.arg, &ref, &g, e);
+	if (r < 0)
+		return r;
+	name = g.path;
+	format = g.format;
+	o.format = format ? format : i.backing_format;
+	return disk_open_fd(g.fd, name, &o, ret, e);
 }
 
 const char *disk_format_for(const char *given, const char *path)

@@ -29,7 +29,7 @@ struct disk_words {
 	const char *v[DISK_OPTS]; /* NULL: not given; a switch: "" */
 	const char *allow[DISK_ALLOW_MAX + 1];
 	unsigned n_allow;
-	const char *arg[2];
+	const char *arg[3];
 	int n;
 };
 
@@ -63,6 +63,22 @@ int disk_call_open(struct disk_call *d, const char *path, const char *format, un
 /* Reports e; returns the exit code. */
 int disk_call_fail(struct disk_call *d, const char *path, struct err *e);
 bool disk_given(const struct disk_call *d, enum disk_option o);
+/* Its backing image, alone and for writing, by the same rules. */
+int disk_call_open_backing(struct disk_call *d, struct disk *disk, const char *path,
+			   struct disk **ret, struct err *e);
+/* "path: format, size", or an object. */
+void disk_print_made(const struct disk_call *d, const char *path, const char *format,
+		     uint64_t size);
+/* --backing, or another file for the place of the backing image of `image`. */
+struct disk_base {
+	struct disk *disk;
+	struct disk_call *d;
+	char *path;
+	char *name; /* as it stands, or will stand, in the image */
+};
+int disk_base_open(struct disk_call *d, const char *image, struct disk_base *b, struct err *e);
+void disk_base_free(struct disk_base *b);
+#define auto_disk_base __attribute__((cleanup(disk_base_free))) struct disk_base
 /* The format that a new file gets: as given, else by the ending of its name, else raw. */
 const char *disk_format_for(const char *given, const char *path);
 

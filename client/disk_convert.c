@@ -19,8 +19,7 @@
 
 /* ---- what both print ---- */
 
-static void print_made(const struct disk_call *d, const char *path, const char *format,
-		       uint64_t size)
+void disk_print_made(const struct disk_call *d, const char *path, const char *format, uint64_t size)
 {
 	json_object *o;
 	char text[32];
@@ -41,14 +40,7 @@ static void print_made(const struct disk_call *d, const char *path, const char *
 
 /* ---- the backing image of a new one ---- */
 
-struct backing {
-	struct disk *disk;
-	struct disk_call *d;
-	char *path;
-	char *name; /* as it will stand in the new image */
-};
-
-static void backing_free(struct backing *b)
+void disk_base_free(struct disk_base *b)
 {
 	if (b->disk)
 		disk_close(b->disk);
@@ -59,7 +51,7 @@ static void backing_free(struct backing *b)
 /* For the new image while it is filled: what it names is open already, so it is allowed. */
 static int backing_gate(void *arg, const struct disk_ref *ref, struct disk_grant *g, struct err *e)
 {
-	const struct backing *b = arg;
+	const struct disk_base *b = arg;
 
 	if (ref->depth > 1)
 		return b->d->gate.open(b->d->gate.arg, ref, g, e);
@@ -110,7 +102,7 @@ static char *find_backing(const char *word, const char *image)
 	return strdup(word);
 }
 
-static int open_backing(struct disk_call *d, const char *image, struct backing *b, struct err *e)
+int disk_base_open(struct disk_call *d, const char *image, struct disk_base *b, struct err *e)
 {
 	int r;
 
@@ -125,7 +117,7 @@ static int open_backing(struct disk_call *d, const char *image, struct backing *
 	return b->name ? 0 : err_nomem(e);
 }
 
-static void use_backing(struct disk_create *c, const struct backing *b)
+static void use_backing(struct disk_create *c, const struct disk_base *b)
 {
 	if (!b->disk)
 		return;
@@ -136,7 +128,8 @@ static void use_backing(struct disk_create *c, const struct backing *b)
 
 /* ---- create ---- */
 
-static int create_size(struct disk_call *d, const struct backing *b, uint64_t *size, struct err *e)
+static int create_size(struct disk_call *d, const struct disk_base *b, uint64_t *size,
+		       struct err *e)
 {
 	if (d->w.n < 2 && !b->disk)
 		return rpc_error(e, "rpc.params", "how large? usage: vmctl disk create %s",
@@ -156,11 +149,11 @@ static int create(struct disk_call *d, struct err *e)
 	struct disk_create c = { .format = disk_format_for(d->w.v[DISK_OPT_FORMAT], path),
 				 .secret = d->secret ? &secret : NULL,
 				 .options = d->w.v[DISK_OPT_OPTIONS] };
-	__attribute__((cleanup(backing_free))) struct backing b = { 0 };
+	auto_disk_base b = { 0 };
 	int r = 0;
 
 	if (disk_given(d, DISK_OPT_BACKING))
-		r = open_backing(d, path, &b, e);
+		r = disk_base_open(d, path, &b, e);
 	if (r == 0)
 		r = create_size(d, &b, &c.size, e);
 	if (r < 0)
@@ -168,7 +161,7 @@ static int create(struct disk_call *d, struct err *e)
 	use_backing(&c, &b);
 	r = disk_create(path, &c, disk_given(d, DISK_OPT_FORCE), e);
 	if (r == 0)
-		print_made(d, path, c.format, c.size);
+		disk_print_made(d, path, c.format, c.size);
 	return r;
 }
 
@@ -186,7 +179,7 @@ struct converting {
 	struct disk *src;
 	struct disk_target *dst;
 	struct disk_copy copy;
-	struct backing backing;
+	struct disk_base backing;
 	char *options;
 };
 
@@ -196,7 +189,7 @@ static void converting_done(struct converting *v)
 		disk_target_free(v->dst);
 	if (v->src)
 		disk_close(v->src);
-	backing_free(&v->backing);
+	disk_base_free(&v->backing);
 	free(v->options);
 }
 
@@ -282,7 +275,7 @@ static int open_both(struct converting *v, const char *format, struct err *e)
 	if (r == 0 && disk_given(d, DISK_OPT_SNAPSHOT))
 		r = disk_snapshot_view(v->src, d->w.v[DISK_OPT_SNAPSHOT], e);
 	if (r == 0 && disk_given(d, DISK_OPT_BACKING) && !d->parent_used)
-		r = open_backing(d, dst, &v->backing, e);
+		r = disk_base_open(d, dst, &v->backing, e);
 	if (r < 0)
 		return r;
 	use_backing(&c, &v->backing);
@@ -311,7 +304,7 @@ static int convert(struct converting *v, struct err *e)
 	if (r == 0)
 		r = disk_target_publish(take(v->dst), e);
 	if (r == 0)
-		print_made(d, d->w.arg[1], format, disk_size(v->src));
+		disk_print_made(d, d->w.arg[1], format, disk_size(v->src));
 	return r;
 }
 

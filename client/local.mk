@@ -7,6 +7,7 @@ client_libclient_la_SOURCES = \
 	client/connect.c \
 	client/console.c client/console.h \
 	client/disk.c client/disk.h client/disk.def \
+	client/disk_change.c \
 	client/disk_convert.c \
 	client/disk_look.c \
 	client/help.c \

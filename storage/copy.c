@@ -56,7 +56,7 @@ static bool is_nothing(const struct copier *c, uint64_t off, struct disk_map *m)
 }
 
 /* From off on as far as the source has nothing. */
-static int measure_gap(struct copier *c, uint64_t off, uint64_t *end, struct err *e)
+static int measure_gap(struct copier *c, uint64_t off, uint64_t *end, bool *hole, struct err *e)
 {
 	struct disk_map m;
 
@@ -66,6 +66,10 @@ static int measure_gap(struct copier *c, uint64_t off, uint64_t *end, struct err
 		if (r < 0)
 			return r;
 		if (!is_nothing(c, *end, &m))
+			break;
+		if (*end == off)
+			*hole = m.status == DISK_IS_HOLE;
+		else if (c->opt->overlay && *hole != (m.status == DISK_IS_HOLE))
 			break;
 	}
 	return 0;
@@ -93,16 +97,19 @@ static int measure_data(struct copier *c, uint64_t off, uint64_t *end, struct er
 static int next_piece(struct copier *c, struct piece *p, struct err *e)
 {
 	uint64_t off = c->next, gap, end;
+	bool hole = false;
 	int r;
 
 	if (off >= c->end)
 		return 0;
-	r = measure_gap(c, off, &gap, e);
+	r = measure_gap(c, off, &gap, &hole, e);
 	if (r < 0)
 		return r;
 	if (gap < c->end)
 		gap = round_down(gap, c->grain);
-	*p = (struct piece){ .seq = c->next_seq, .off = off, .len = gap - off, .gap = true };
+	*p = (struct piece){
+		.seq = c->next_seq, .off = off, .len = gap - off, .gap = true, .hole = hole
+	};
 	if (gap == off) {
 		r = measure_data(c, off, &end, e);
 		if (r < 0)
@@ -237,15 +244,18 @@ static int prepare(struct copier *c, struct err *e)
 			       (unsigned long long)disk_size(c->dst),
 			       (unsigned long long)(c->end - c->begin));
 	c->next = c->begin;
-	c->packs = disk_packing(c->dst, &c->packing) && (o->pack || c->packing.always);
+	c->packs =
+	    disk_packing(c->dst, &c->packing) && (o->pack || o->keep_packed || c->packing.always);
 	if (o->pack && !c->packs)
 		return err_lacking(e, "%s images cannot be written compressed",
 				   disk_format_name(c->dst));
 	/* Pieces are cut in the source; units are of the destination. They agree when both begin
 	 * at the same place. */
 	c->grain = (o->to - o->off) % disk_unit(c->dst) ? 1 : disk_unit(c->dst);
-	if (c->begin % c->grain)
+	if (c->begin % c->grain || (o->overlay && disk_unit(c->src) % c->grain))
 		c->grain = 1;
+	if (o->keep_packed && c->grain == 1)
+		c->packs = false;
 	if (c->packs && c->grain == 1)
 		return err_set(e, -EINVAL, "compressed units must be copied whole");
 	c->piece = MAX(PIECE, c->grain);

@@ -18,8 +18,12 @@ struct disk_copy {
 	/* With compare: layers of the source from this depth on are known to be equal to it; 0:
 	 * none. */
 	unsigned shared_depth;
+	/* Only what the source has of its own: where it has nothing, the destination stays as it
+	 * is. */
+	bool overlay;
 	bool pack;        /* write units compressed, where the format can */
 	int level;        /* of compression; 0: fast */
+	bool keep_packed; /* units that are compressed in the source, and only those */
 	unsigned threads; /* 0: as many as are useful here */
 	uint32_t sparse;  /* the shortest run of zero bytes that is looked for; 0: 4096 */
 	bool full;        /* zeroes are written as data, too: the file has no holes */

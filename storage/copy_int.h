@@ -12,6 +12,7 @@
 
 struct piece {
 	uint64_t seq, off, len; /* in the source */
+	bool hole;              /* with overlay: nothing is there, not even zeroes */
 	bool gap;               /* nothing is there, or nothing that must be copied */
 };
 

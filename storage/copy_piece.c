@@ -45,6 +45,13 @@ static uint64_t in_dst(const struct copier *c, uint64_t off)
 
 /* ---- before its turn ---- */
 
+static bool was_packed(const struct copier *c, uint64_t off)
+{
+	struct disk_map m;
+
+	return disk_map(c->src, off, &m, NULL) == 0 && m.compressed;
+}
+
 static void pack_units(struct copy_thread *t, const struct piece *p)
 {
 	const struct copier *c = t->copier;
@@ -58,6 +65,10 @@ static void pack_units(struct copy_thread *t, const struct piece *p)
 		memset(in + have, 0, unit - have);
 		if (bytes_are_zero(in, unit)) {
 			t->packed_len[k] = 0;
+			continue;
+		}
+		if (c->opt->keep_packed && !was_packed(c, p->off + at)) {
+			t->packed_len[k] = SIZE_MAX;
 			continue;
 		}
 		n = packer_pack(t->packer, in, unit, t->packed + at, unit - 1);
@@ -89,6 +100,8 @@ static int put_zeroes(struct copier *c, uint64_t off, uint64_t len, struct err *
 int piece_gap(struct copy_thread *t, struct piece *p, struct err *e)
 {
 	/* With compare, a gap is what both have in common. */
+	if (t->copier->opt->overlay && p->hole)
+		return 0;
 	return t->copier->opt->compare ? 0 : put_zeroes(t->copier, p->off, p->len, e);
 }
 

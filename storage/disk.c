@@ -98,6 +98,29 @@ static int must_write(struct disk *d, bool can, const char *what, struct err *e)
 	return engine_begin(d, e);
 }
 
+int disk_set_backing(struct disk *d, const char *name, const char *format, struct err *e)
+{
+	int r = must_write(d, d->format->set_backing, "change their backing image", e);
+
+	if (r == 0 && name && !format)
+		return err_set(e, -EINVAL, "say which format the backing image %.200s has", name);
+	if (r == 0)
+		r = engine_flush(d, e);
+	return r < 0 ? r : d->format->set_backing(d, name, name ? format : NULL, e);
+}
+
+int disk_make_empty(struct disk *d, struct err *e)
+{
+	int r = must_write(d, d->format->make_empty, "be emptied", e);
+
+	if (r == 0)
+		r = engine_flush(d, e);
+	if (r == 0)
+		r = d->format->make_empty(d, e);
+	d->map_changes++;
+	return r < 0 ? r : engine_flush(d, e);
+}
+
 /*
  * What is new reads as zeroes: the rest of the unit in which the disk ended may hold anything, and
  * a longer backing image must not shine through.

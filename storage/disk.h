@@ -204,6 +204,14 @@ struct disk_map {
 
 int disk_map(struct disk *d, uint64_t off, struct disk_map *m, struct err *e);
 
+/*
+ * Writes another name of the backing image into d, NULL takes it away; what d shows until it is
+ * closed stays the same. That the content fits is the caller's business (layers.h).
+ */
+int disk_set_backing(struct disk *d, const char *name, const char *format, struct err *e);
+/* Everything in this layer is forgotten: what is below it shows. Queues must be idle. */
+int disk_make_empty(struct disk *d, struct err *e);
+
 /* ---- Information, check ---- */
 
 struct disk_info {

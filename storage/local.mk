@@ -18,6 +18,7 @@ storage_libstorage_la_SOURCES = \
 	storage/gate.c \
 	storage/kdf.c \
 	storage/guid.c storage/guid.h \
+	storage/layers.c storage/layers.h \
 	storage/lock.c \
 	storage/luks.c storage/luks.h \
 	storage/luks1.c \
@@ -28,6 +29,7 @@ storage_libstorage_la_SOURCES = \
 	storage/pool.c \
 	storage/qcow.c \
 	storage/qcow2.c storage/qcow2.h \
+	storage/qcow2_backing.c \
 	storage/qcow2_cache.c \
 	storage/qcow2_check.c \
 	storage/qcow2_commit.c \

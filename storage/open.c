@@ -237,7 +237,7 @@ int disk_need_backing(struct disk *d, struct err *e)
 	if (!given && !d->backing_format && !d->format->probes_backing) {
 		r = err_lacking(e, "%s does not say which format its backing image %.200s has",
 				ref.from, ref.name);
-		err_hint(e, "record it: qemu-img rebase -u -b '%.100s' -F FORMAT '%.60s'", ref.name,
+		err_hint(e, "record it: vmctl disk rebase --unsafe --backing '%.70s' --backing-format FORMAT '%.60s'", ref.name,
 			 ref.from);
 		file_close(f);
 		return r;

@@ -17,7 +17,7 @@ kvm            base emul/core emul/isa/x86 kvm
 virtio         base emul/core emul/dev/pci storage/disk.h netdev/netdev.h virtio
 vmproc         base protocol storage netdev emul kvm virtio vmproc
 daemon         base protocol storage netdev systemd daemon
-client         base protocol storage/disk.h storage/copy.h storage/target.h client
+client         base protocol storage/disk.h storage/copy.h storage/target.h storage/layers.h storage/nbd.h client
 man            base protocol client storage/disk.h
 '
 bad=$(printf '%s\n' "$rules" | while read -r from allowed; do

@@ -10,4 +10,9 @@ EXTRA_DIST += tests/bench/bench.sh tests/bench/guest/Makefile tests/bench/guest/
 
 bench: all
 	top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' sh $(top_srcdir)/tests/bench/bench.sh $(BENCH_ARGS)
-.PHONY: bench
+
+# vmctl disk against qemu-img. BENCH_ARGS are parts of the names of rows.
+bench-storage: all
+	PATH='$(abs_top_builddir)':$$PATH python3 $(top_srcdir)/tests/bench/storage.py $(BENCH_ARGS)
+EXTRA_DIST += tests/bench/storage.py
+.PHONY: bench bench-storage
