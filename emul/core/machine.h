@@ -118,6 +118,10 @@ struct machine {
 	/* Set by the board: a CPU has ended an interrupt of that vector. On the CPU's thread. */
 	void (*eoi)(void *arg, unsigned vector);
 	void *eoi_arg;
+	/* The same for the old interrupt controller (8259): acknowledge it, and the vector it
+	 * gives. */
+	int (*interrupt_vector)(void *arg);
+	void *interrupt_arg;
 	/* What the guest has made of the CPUs' timebase: ticks to add to those of the clock. */
 	_Atomic uint64_t timebase_delta;
 	void *priv; /* the board's own, freed by board->free_ */
@@ -187,11 +191,17 @@ void machine_crashed(struct machine *m, const char *why);
 void machine_phase(struct machine *m, const char *phase);
 
 /*
- * Message-signalled interrupts (PCI Local Bus 3.0, 6.8) to CPUs that take them; see engine.h. m, its
- * engine and what that can do may be missing: then nothing happens. From any thread.
+ * Message-signalled interrupts (PCI Local Bus 3.0, 6.8) to CPUs that take them; see engine.h. m,
+ * its engine and what that can do may be missing: then nothing happens. From any thread.
  */
 void machine_msi(struct machine *m, uint64_t addr, uint32_t data);
 void machine_msi_input(struct machine *m, unsigned input, uint64_t addr, uint32_t data);
+
+/* The vector of an interrupt that comes by a CPU's INTR pin; -1: there is none. */
+static inline int machine_interrupt_vector(struct machine *m)
+{
+	return m && m->interrupt_vector ? m->interrupt_vector(m->interrupt_arg) : -1;
+}
 
 AUTOPTR(machine, machine_free)
 

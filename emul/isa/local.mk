@@ -32,5 +32,12 @@ emul_isa_libisa_la_SOURCES = \
 	emul/isa/riscv/riscv_tr_int.c emul/isa/riscv/riscv_tr_mem.c emul/isa/riscv/riscv_tr_sys.c \
 	emul/isa/x86/x86_cpu.c emul/isa/x86/x86_cpu.h \
 	emul/isa/x86/x86_decode.c emul/isa/x86/x86_decode.h \
-	emul/isa/x86/x86_dis.c emul/isa/x86/x86_priv.h emul/isa/x86/x86_rows.c
+	emul/isa/x86/x86_dis.c emul/isa/x86/x86_far.c emul/isa/x86/x86_flags.c \
+	emul/isa/x86/x86_lapic.c emul/isa/x86/x86_mem.c emul/isa/x86/x86_mmu.c \
+	emul/isa/x86/x86_mode.c emul/isa/x86/x86_model.c emul/isa/x86/x86_priv.h \
+	emul/isa/x86/x86_raise.c emul/isa/x86/x86_rows.c emul/isa/x86/x86_seg.c \
+	emul/isa/x86/x86_sys.c emul/isa/x86/x86_sys.h emul/isa/x86/x86_task.c \
+	emul/isa/x86/x86_tr.c emul/isa/x86/x86_tr.h emul/isa/x86/x86_tr_alu.c \
+	emul/isa/x86/x86_tr_bits.c emul/isa/x86/x86_tr_mov.c emul/isa/x86/x86_tr_string.c \
+	emul/isa/x86/x86_tr_sys.c
 emul_libemul_la_LIBADD += emul/isa/libisa.la

@@ -161,22 +161,33 @@ static uint64_t load_part(struct access *a, uint64_t va, unsigned size,
 {
 	uint64_t v;
 
+	const struct jit_isa *isa = a->v->engine->isa;
+
 	if (place->host)
 		return host_load(place->host, size);
-	if (!bus_read(a->v->engine->en.machine->bus, pa, size, &v))
+	if (isa->own_access && isa->own_access(jit_state(a->v), pa, size, false, &v))
+		return v;
+	if (bus_read(a->v->engine->en.machine->bus, pa, size, &v))
+		return v;
+	if (!isa->open_bus)
 		bad_access(a, va, false);
-	return v;
+	return UINT64_MAX >> (64 - 8 * size);
 }
 
 static void store_part(struct access *a, uint64_t va, unsigned size, const struct jit_place *place,
 		       uint64_t pa, uint64_t v)
 {
+	const struct jit_isa *isa = a->v->engine->isa;
+
 	if (place->host && !place->readonly) {
 		host_store(place->host, size, v);
 		wrote(a->v, place, size);
-	} else if (!bus_write(a->v->engine->en.machine->bus, pa, size, v)) {
-		bad_access(a, va, false);
+		return;
 	}
+	if (!place->host && isa->own_access && isa->own_access(jit_state(a->v), pa, size, true, &v))
+		return;
+	if (!bus_write(a->v->engine->en.machine->bus, pa, size, v) && !isa->open_bus)
+		bad_access(a, va, false);
 }
 
 /* The two pages of an access that crosses from one to the other. */
@@ -484,4 +495,84 @@ uint64_t jit_load(void *state, uint64_t va, struct ir_mem mem)
 void jit_store(void *state, uint64_t va, uint64_t v, struct ir_mem mem)
 {
 	jit_slow_store(jit_cpu_of(state), va, v, mem_bits(mem), 0);
+}
+
+void jit_probe_store(void *state, uint64_t va, unsigned bytes, unsigned regime)
+{
+	struct ir_mem mem = { .size = (uint8_t)__builtin_ctz(bytes), .regime = (uint8_t)regime };
+
+	jit_slow_probe(jit_cpu_of(state), va, mem_bits(mem), 0);
+}
+
+uint8_t *jit_span(void *state, uint64_t va, enum jit_access access, unsigned regime, unsigned *len)
+{
+	struct jit_vcpu *v = jit_cpu_of(state)->vcpu;
+	struct jit_place place;
+	struct jit_fault fault;
+	uint64_t pa;
+
+	if (!jit_mmu_translate(v, va, access, regime, &pa, &place, &fault))
+		jit_fault_now(v, 0, &fault);
+	*len = (unsigned)(PAGE - (va & (PAGE - 1)));
+	if (!place.host || place.partial || !range_fits(place.off, *len, place.ram->size))
+		return NULL;
+	if (access == JIT_STORE &&
+	    (place.readonly ||
+	     atomic_load(&place.ram->flags[place.off >> RAM_PAGE_BITS]) & (RAM_CODE | RAM_LOG)))
+		return NULL;
+	return place.host;
+}
+
+/* Who began to watch the page meanwhile is told, too. */
+void jit_span_wrote(void *state, uint8_t *at, unsigned len)
+{
+	struct jit_vcpu *v = jit_cpu_of(state)->vcpu;
+	struct jit_region_cache *c = &v->mmu.region;
+
+	full_fence();
+	if (c->ram && at >= c->ram->host && at < c->ram->host + c->ram->size)
+		ram_wrote(c->ram, (uint64_t)(at - c->ram->host), len);
+}
+
+GUEST_MEMORY static unsigned __int128 host_cas128(uint8_t *p, unsigned __int128 expect,
+						  unsigned __int128 v)
+{
+#if defined(__x86_64__)
+	uint64_t low = (uint64_t)expect, high = (uint64_t)(expect >> 64);
+
+	__asm__ volatile("lock cmpxchg16b %2"
+			 : "+a"(low), "+d"(high), "+m"(*(unsigned __int128 *)(void *)p)
+			 : "b"((uint64_t)v), "c"((uint64_t)(v >> 64))
+			 : "memory", "cc");
+	return (unsigned __int128)high << 64 | low;
+#else
+	__atomic_compare_exchange_n((unsigned __int128 *)(void *)p, &expect, v, false,
+				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	return expect;
+#endif
+}
+
+/* What is no RAM has no atomic access of this size: two of eight bytes. */
+unsigned __int128 jit_cmpxchg128(void *state, uint64_t va, unsigned __int128 expect,
+				 unsigned __int128 v, unsigned regime)
+{
+	struct ir_mem mem = { .size = 3, .regime = (uint8_t)regime };
+	struct access a = access_of(jit_cpu_of(state), va, mem_bits(mem), 0, JIT_STORE);
+	unsigned __int128 old;
+	struct jit_place p;
+	uint64_t pa;
+
+	a.size = 16;
+	p = find(&a, va, &pa);
+	if (p.host && !p.readonly) {
+		old = host_cas128(p.host, expect, v);
+		wrote(a.v, &p, 16);
+		return old;
+	}
+	old = jit_load(state, va, mem) | (unsigned __int128)jit_load(state, va + 8, mem) << 64;
+	if (old == expect) {
+		jit_store(state, va, (uint64_t)v, mem);
+		jit_store(state, va + 8, (uint64_t)(v >> 64), mem);
+	}
+	return old;
 }

@@ -137,6 +137,41 @@ bool jit_is_off(void *state, unsigned cpu)
 	return atomic_load(&v->off);
 }
 
+void jit_fresh_state(void *state)
+{
+	struct jit_vcpu *v = vcpu_of(state);
+
+	v->halted = v->entered = false;
+	jit_flush_all(state);
+}
+
+void *jit_peer(void *state, unsigned cpu)
+{
+	struct jit_engine *en = vcpu_of(state)->engine;
+
+	return cpu < en->n_vcpus ? jit_state(en->vcpus[cpu]) : NULL;
+}
+
+void jit_mail(void *state, unsigned cpu, unsigned pin, unsigned bit)
+{
+	struct jit_vcpu *v = vcpu_of(state)->engine->vcpus[cpu];
+
+	atomic_fetch_or(&v->mail[bit / 64], UINT64_C(1) << bit % 64);
+	jit_vcpu_irq(&v->vcpu, pin, true);
+}
+
+uint64_t jit_mail_take(void *state, unsigned word)
+{
+	_Atomic uint64_t *m = &vcpu_of(state)->mail[word];
+
+	return atomic_load_explicit(m, memory_order_relaxed) ? atomic_exchange(m, 0) : 0;
+}
+
+bool jit_is_wanted(void *state)
+{
+	return atomic_load(&jit_cpu_of(state)->pending);
+}
+
 /* ---- pins and alarms ------------------------------------------------------------------------ */
 
 void jit_vcpu_irq(struct vcpu *vcpu, unsigned pin, bool level)

@@ -119,6 +119,7 @@ struct jit_vcpu {
 	uint64_t salt_key; /* what cpu->salt was made from */
 
 	_Atomic uint64_t pins;
+	_Atomic uint64_t mail[JIT_MAIL_BITS / 64];
 	_Atomic uint64_t epoch; /* of the engine, as last seen; UINT64_MAX: not in any code */
 	uint64_t seen_epoch, seen_map;
 	struct jit_alarm alarms[64];

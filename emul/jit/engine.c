@@ -194,6 +194,14 @@ static int interpreter_probe(const struct isa *isa, struct err *e)
 	return probe_any(&jit_interp, isa, e);
 }
 
+static void engine_msi(struct engine *e, uint64_t addr, uint32_t data)
+{
+	struct jit_engine *en = engine_of(e);
+
+	if (en->isa->msi && en->n_vcpus)
+		en->isa->msi(jit_state(en->vcpus[0]), addr, data);
+}
+
 static int interpreter_new(struct machine *m, const struct isa *isa, int fd, struct engine **ret,
 			   struct err *e)
 {
@@ -214,6 +222,7 @@ const struct engine_class interpreter_engine = {
 	.vcpu_irq = jit_vcpu_irq,
 	.vcpu_get = vcpu_get,
 	.vcpu_set = vcpu_set,
+	.msi = engine_msi,
 };
 
 #if defined(__x86_64__)
@@ -251,4 +260,5 @@ const struct engine_class jit_engine = {
 	.vcpu_irq = jit_vcpu_irq,
 	.vcpu_get = vcpu_get,
 	.vcpu_set = vcpu_set,
+	.msi = engine_msi,
 };

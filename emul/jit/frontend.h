@@ -92,6 +92,17 @@ struct jit_isa {
 	 * flags) in. */
 	void (*sync)(void *state);
 
+	/*
+	 * What follows may be NULL or false. An access of 1, 2, 4 or 8 bytes where there is no RAM:
+	 * registers of the CPU's own (local APIC). False: it goes to the bus.
+	 */
+	bool (*own_access)(void *state, uint64_t pa, unsigned size, bool write, uint64_t *v);
+	/* Where nothing answers on the bus, reads give ones and writes are lost; else bad_access().
+	 */
+	bool open_bus;
+	/* A message-signalled interrupt to the machine's CPUs; state is of any. From any thread. */
+	void (*msi)(void *state, uint64_t addr, uint32_t data);
+
 	/* One instruction as text; returns its length in bytes, 0 when illegal. */
 	unsigned (*disassemble)(uint64_t pc, const uint8_t *code, unsigned len, uint32_t mode,
 				char *out, unsigned out_len);
@@ -142,6 +153,22 @@ void jit_raise(void *state, const struct jit_fault *fault) __attribute__((noretu
 uint64_t jit_load(void *state, uint64_t va, struct ir_mem mem);
 void jit_store(void *state, uint64_t va, uint64_t v, struct ir_mem mem);
 
+/* Fault as a store of so many bytes there would. */
+void jit_probe_store(void *state, uint64_t va, unsigned bytes, unsigned regime);
+/* Compare and swap of 16 bytes, aligned; the old value. */
+unsigned __int128 jit_cmpxchg128(void *state, uint64_t va, unsigned __int128 expect,
+				 unsigned __int128 v, unsigned regime);
+
+/*
+ * Guest memory from va to the end of its page, as host memory; *len: bytes. NULL where an access
+ * has to be seen (a device, for stores also ROM and pages with code): use jit_load() and
+ * jit_store(). Faults like a byte would. Behind stores: jit_span_wrote().
+ */
+uint8_t *jit_span(void *state, uint64_t va, enum jit_access access, unsigned regime, unsigned *len);
+void jit_span_wrote(void *state, uint8_t *at, unsigned len);
+/* Is something waiting for this CPU to come between two instructions? */
+bool jit_is_wanted(void *state);
+
 /* Physical memory for table walks: 4 or 8 bytes; false when no RAM is there. Compare and swap for A
  * and D bits. */
 bool jit_phys_read(void *state, uint64_t pa, unsigned size, uint64_t *val);
@@ -186,6 +213,19 @@ void jit_fp_set_rounding(
  */
 uint32_t jit_fp_mxcsr(void *state);
 void jit_fp_set_mxcsr(void *state, uint32_t v);
+
+/* This CPU's state was set as isa->reset() does: it is entered anew. */
+void jit_fresh_state(void *state);
+/* The state of another CPU, which may be running; NULL: there is none of that number. */
+void *jit_peer(void *state, unsigned cpu);
+
+/*
+ * Mail: bits, numbered up to JIT_MAIL_BITS, that anybody leaves for a CPU, on any thread; state is
+ * of any CPU of the machine. The pin is raised. The CPU takes the bits of one word of 64 at a time.
+ */
+enum { JIT_MAIL_BITS = 640 };
+void jit_mail(void *state, unsigned cpu, unsigned pin, unsigned bit);
+uint64_t jit_mail_take(void *state, unsigned word);
 
 struct machine *jit_machine(void *state);
 unsigned jit_index(void *state);

@@ -358,12 +358,28 @@ ir_val ir_convert(struct ir *ir, enum ir_op op, ir_val a)
 	return emit(ir, (struct ir_insn){ .op = op, .type = type, .n = 1, .a = { a } });
 }
 
+/* (x in relation) equal to 0 or not: that relation, or the opposite one. */
+static void unwrap(const struct ir *ir, enum ir_cond *cond, ir_val *a, ir_val *b)
+{
+	const struct ir_insn *in;
+	uint64_t k;
+
+	while (!ir->failed && (*cond == IR_EQ || *cond == IR_NE) && ir_is_const(ir, *b, &k) &&
+	       k == 0 && ir->insns[*a].op == IR_CMP) {
+		in = &ir->insns[*a];
+		*cond = (enum ir_cond)(*cond == IR_NE ? in->cond : in->cond ^ 1);
+		*a = in->a[0];
+		*b = in->a[1];
+	}
+}
+
 ir_val ir_cmp(struct ir *ir, enum ir_type type, enum ir_cond cond, ir_val a, ir_val b)
 {
 	uint64_t x, y;
 
 	assert(is_int(ir, a) && has_type(ir, b, type_of(ir, a)) && cond <= IR_TSTNZ);
 	assert(type == IR_I32 || type == IR_I64);
+	unwrap(ir, &cond, &a, &b);
 	if (ir_is_const(ir, a, &x) && ir_is_const(ir, b, &y))
 		return ir_const(ir, type, ir_eval_cond(cond, type_of(ir, a) == IR_I64, x, y));
 	return emit(ir, (struct ir_insn){
@@ -376,6 +392,7 @@ ir_val ir_select(struct ir *ir, enum ir_cond cond, ir_val a, ir_val b, ir_val ye
 
 	assert(is_int(ir, a) && has_type(ir, b, type_of(ir, a)) && cond <= IR_TSTNZ);
 	assert(has_type(ir, no, type_of(ir, yes)));
+	unwrap(ir, &cond, &a, &b);
 	if (ir_is_const(ir, a, &x) && ir_is_const(ir, b, &y))
 		return ir_eval_cond(cond, type_of(ir, a) == IR_I64, x, y) ? yes : no;
 	return emit(ir, (struct ir_insn){ .op = IR_SELECT,
@@ -481,6 +498,7 @@ void ir_branch(struct ir *ir, enum ir_cond cond, ir_val a, ir_val b, uint32_t la
 
 	assert(is_int(ir, a) && has_type(ir, b, type_of(ir, a)) && cond <= IR_TSTNZ);
 	assert(label < ir->n_labels);
+	unwrap(ir, &cond, &a, &b);
 	if (ir_is_const(ir, a, &x) && ir_is_const(ir, b, &y)) {
 		if (ir_eval_cond(cond, type_of(ir, a) == IR_I64, x, y))
 			ir_jump(ir, label);

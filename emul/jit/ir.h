@@ -104,6 +104,7 @@ typedef uint32_t ir_val; /* number of the instruction that made it */
 
 enum { IR_MAX_ARGS = 6 }; /* of a helper, beside the cpu */
 
+struct ir;
 typedef void ir_helper_fn(void);
 
 /*
@@ -120,6 +121,9 @@ struct ir_helper {
 	const struct ir_range {
 		uint32_t off, len;
 	} * reads, *writes;
+	/* Of a PURE one: what it gives as operations, when the operands are such that few will do;
+	 * IR_NONE: call it. The optimiser asks when it knows more of them. May be NULL. */
+	ir_val (*expand)(struct ir *ir, const ir_val *args);
 };
 
 enum {

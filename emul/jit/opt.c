@@ -232,7 +232,12 @@ static ir_val forward_one(struct opt *o, struct ir_insn *in, const ir_val *args)
 	case IR_BRANCH:
 		ir_branch(o->out, in->cond, in->a[0], in->a[1], (uint32_t)in->imm);
 		return IR_NONE;
-	case IR_CALL: forget_written(o, in->helper); break;
+	case IR_CALL:
+		v = in->helper->expand ? in->helper->expand(o->out, args) : IR_NONE;
+		if (v != IR_NONE)
+			return v;
+		forget_written(o, in->helper);
+		break;
 	}
 	v = ir_again(o->out, *in, args);
 	if (ir_is_pure(in) && o->out->n > n && v == o->out->n - 1)

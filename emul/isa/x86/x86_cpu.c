@@ -4,9 +4,12 @@
  */
 #include "emul/isa/x86/x86_cpu.h"
 
+#include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "emul/core/engine.h"
+#include "emul/isa/x86/x86_priv.h"
 
 const struct state_field x86_fields[] = {
 	STATE_ARRAY(x86_state, gpr),
@@ -66,7 +69,22 @@ const struct state_field x86_fields[] = {
 	STATE(x86_state, nmi_masked),
 	STATE(x86_state, mp_state),
 	STATE(x86_state, apic_id),
+	STATE(x86_state, model),
 	STATE_ARRAY(x86_state, spare),
+	STATE(x86_state, pc),
+	STATE(x86_state, cc_a),
+	STATE(x86_state, cc_b),
+	STATE(x86_state, tsc_offset),
+	STATE(x86_state, timer_start),
+	STATE(x86_state, soft_pc),
+	STATE_ARRAY(x86_state, seg_read),
+	STATE_ARRAY(x86_state, seg_write),
+	STATE(x86_state, cc_op),
+	STATE(x86_state, shadow),
+	STATE(x86_state, soft),
+	STATE(x86_state, delivering),
+	STATE(x86_state, timer_runs),
+	STATE(x86_state, x87_spare),
 	{ 0 },
 };
 
@@ -83,7 +101,7 @@ void x86_set_segment(struct x86_state *s, enum x86_seg seg, uint16_t selector, u
 }
 
 /* SDM 3, table 10-1 and section 10.4.7.1. */
-static void lapic_reset(struct x86_state *s, unsigned index)
+void x86_lapic_reset(struct x86_state *s, unsigned index)
 {
 	s->lapic[X86_LAPIC_ID] = index << 24;
 	s->lapic[X86_LAPIC_VERSION] = 0x00050014;
@@ -94,12 +112,8 @@ static void lapic_reset(struct x86_state *s, unsigned index)
 }
 
 /* SDM 3, table 9-1, column "power up". */
-static int x86_reset(void *state, const char *model, unsigned index, struct machine *m,
-		     struct err *e)
+void x86_init_state(struct x86_state *s, unsigned index, unsigned model)
 {
-	struct x86_state *s = state;
-
-	(void)model, (void)m, (void)e;
 	*s = (struct x86_state){
 		.rip = 0xfff0,
 		.rflags = 2,
@@ -116,15 +130,29 @@ static int x86_reset(void *state, const char *model, unsigned index, struct mach
 		.idt_limit = 0xffff,
 		.mp_state = index ? X86_WAITS_FOR_INIT : X86_RUNS,
 		.apic_id = (uint8_t)index,
+		.model = (uint8_t)model,
 	};
-	s->gpr[X86_RDX] = 0x600; /* family 6; nothing looks at the rest */
+	s->gpr[X86_RDX] = x86_models[model].signature;
 	for (unsigned i = X86_ES; i <= X86_GS; i++)
 		x86_set_segment(s, i, 0, UINT64_C(0x000093000000ffff));
 	x86_set_segment(s, X86_LDTR, 0, UINT64_C(0x000082000000ffff));
 	x86_set_segment(s, X86_TR, 0, UINT64_C(0x00008b000000ffff));
 	x86_set_segment(s, X86_CS, 0xf000, UINT64_C(0x00009b000000ffff));
 	s->seg_base[X86_CS] = 0xffff0000;
-	lapic_reset(s, index);
+	x86_lapic_reset(s, index);
+}
+
+static int x86_reset(void *state, const char *model, unsigned index, struct machine *m,
+		     struct err *e)
+{
+	unsigned n = 0;
+
+	(void)m;
+	while (model && x86_models[n].name && strcmp(x86_models[n].name, model))
+		n++;
+	if (!x86_models[n].name)
+		return err_set(e, -EINVAL, "there is no x86 processor named %s", model);
+	x86_init_state(state, index, n);
 	return 0;
 }
 
@@ -156,8 +184,9 @@ void x86_boot_long(struct x86_state *s, uint64_t entry, uint64_t cr3)
 	s->rip = entry;
 }
 
-/* Both are all that the engine can do. */
-static const char *const models[] = { "max", "host", NULL };
+/* Those of x86_models; the first two are all that the engine can do. */
+static const char *const models[] = { "max",   "host",   "486",       "pentium", "pentium3",
+				      "core2", "x86-64", "x86-64-v2", NULL };
 
 const struct isa isa_x86_64 = {
 	.name = "x86_64",
@@ -166,6 +195,7 @@ const struct isa isa_x86_64 = {
 	.state = x86_fields,
 	.models = models,
 	.reset = x86_reset,
+	.jit = &x86_jit,
 	.elf_machine = 62, /* EM_X86_64 */
 	.is64 = true,
 };

@@ -64,7 +64,7 @@ enum x86_mp_state {
 };
 
 /* Pins of vcpu_irq(). */
-enum { X86_PIN_NMI };
+enum { X86_PIN_NMI, X86_PIN_INTR };
 
 enum { X86_LAPIC_REGS = 64 };
 
@@ -107,7 +107,16 @@ struct x86_state {
 	uint8_t nmi_pending, nmi_injected, nmi_masked;
 	uint8_t mp_state; /* enum x86_mp_state */
 	uint8_t apic_id;  /* the initial one; the number of the CPU */
-	uint8_t spare[6];
+	uint8_t model;    /* number in x86_models */
+	uint8_t spare[5];
+
+	/*
+	 * The translator's own: the linear pc, lazy flags, the TSC less the clock, the timer of the
+	 * local APIC (nanoseconds of the clock), and what follows from the segments.
+	 */
+	uint64_t pc, cc_a, cc_b, tsc_offset, timer_start, soft_pc;
+	uint64_t seg_read[6], seg_write[6]; /* end of what needs no check; 0: check */
+	uint32_t cc_op, shadow, soft, delivering, timer_runs, x87_spare;
 };
 
 extern const struct state_field x86_fields[];

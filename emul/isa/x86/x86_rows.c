@@ -1,7 +1,7 @@
 /*
  * x86_rows.c - the rows of all opcode maps, as one table a file. Const data.
  */
-#include "emul/isa/x86/x86_decode.h"
+#include "emul/isa/x86/x86_tr.h"
 
 #include "base/bytes.h"
 
@@ -33,7 +33,8 @@ enum {
 	  .flags = (flags_),                                                             \
 	  .name = (name_),                                                               \
 	  .operands = (operands_),                                                       \
-	  .undefined = (undefined_) },
+	  .undefined = (undefined_),                                                     \
+	  .tr = x86_tr_##tr_ },
 
 static const struct x86_row one[] = {
 #include "emul/isa/x86/x86_one.def"
