@@ -3,3 +3,10 @@ check_PROGRAMS += tests/emul/check_x86_decode
 tests_emul_check_x86_decode_SOURCES = tests/emul/check_x86_decode.c
 tests_emul_check_x86_decode_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_x86_decode_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+
+X86_BATCH = tests/emul/x86_batch.c tests/emul/x86_batch.h tests/emul/x86_vectors.c
+
+check_PROGRAMS += tests/emul/check_x86_insns
+tests_emul_check_x86_insns_SOURCES = tests/emul/check_x86_insns.c $(X86_BATCH)
+tests_emul_check_x86_insns_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_x86_insns_LDADD = $(EMUL_LIBS) $(TEST_LIBS)

@@ -419,6 +419,17 @@ TR(xadd)
 	return true;
 }
 
+/* A register of CMPXCHG: when it is not equal not even its upper half changes. */
+static void put_if_equal(struct x86_ctx *c, ir_val old, ir_val acc, ir_val b)
+{
+	const struct x86_operand *o = c->in->ops;
+	ir_val whole = ir_get(c->ir, IR_I64, x86_gpr_off(o->reg)), next;
+
+	b = x86_wide(c, b);
+	next = o->bytes < 4 ? ir_deposit(c->ir, whole, b, o->high ? 8 : 0, 8 * o->bytes) : b;
+	ir_put(c->ir, x86_gpr_off(o->reg), ir_select(c->ir, IR_EQ, old, acc, next, whole));
+}
+
 /*
  * Memory is written in either case, with what it held when it was not equal (SDM 2, "CMPXCHG"), so
  * that rights to write are needed always: IR_CMPXCHG asks for them. The accumulator changes only
@@ -436,7 +447,7 @@ TR(cmpxchg)
 		old = ir_cmpxchg(c->ir, addr, acc, b, x86_mem(c, bytes));
 	} else {
 		old = x86_read(c, 0);
-		x86_write(c, 0, ir_select(c->ir, IR_EQ, old, acc, b, old));
+		put_if_equal(c, old, acc, b);
 		whole = ir_get(c->ir, IR_I64, x86_gpr_off(X86_RAX));
 	}
 	rax =

@@ -362,9 +362,12 @@ TR(popcnt)
 
 TR(bswap)
 {
-	unsigned bytes = c->in->ops[0].bytes;
+	unsigned bytes = c->in->ops[0].bytes, reg = c->in->ops[0].reg;
 
-	x86_write(c, 0, ir_op1(c->ir, IR_BSWAP, x86_reg(c, c->in->ops[0].reg, bytes)));
+	if (c->in->opsize && bytes == 4) /* undefined of 2 bytes: processors give 0 */
+		x86_put_reg(c, reg, 2, ir_i32(c->ir, 0));
+	else
+		x86_write(c, 0, ir_op1(c->ir, IR_BSWAP, x86_reg(c, reg, bytes)));
 	return true;
 }
 
