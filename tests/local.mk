@@ -4,7 +4,9 @@
 #   check-threads   the tests that run threads against each other; for a build with -fsanitize=thread
 #   check-asan      everything, in a build of its own with ASan and UBSan (check-tsan: with TSan, the threaded tests)
 #   fuzz            the fuzz targets for FUZZ_SECONDS each, in a build of its own with clang
-THREAD_TESTS = tests/base/check_base
+THREAD_TESTS = tests/base/check_base tests/protocol/check_peer tests/emul/check_core tests/emul/check_device \
+	tests/emul/check_jit tests/storage/check_disk tests/virtio/check_virtio tests/netdev/check_netdev \
+	tests/vmproc/check_vm
 FUZZ_SECONDS = 60
 
 check-threads: $(THREAD_TESTS)
