@@ -6,6 +6,7 @@ work=$(mktemp -d /tmp/vmd-e2e.XXXXXX)
 pid=
 finish() {
 	[ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+	while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do sleep 0.1; done # it cleans up, too
 	rm -rf "$work"
 }
 trap finish EXIT

@@ -65,7 +65,7 @@ for i in 1 "$vms"; do
 done
 
 # ---- many ----
-[ "$(vmctl list | grep -c ' running ')" -eq "$vms" ] && ok "$vms VMs run" || fail "$vms VMs run"
+[ "$(vmctl list | grep -cw running)" -eq "$vms" ] && ok "$vms VMs run" || fail "$vms VMs run"
 best=99999
 for i in 1 2 3 4 5; do
 	spent vmctl list

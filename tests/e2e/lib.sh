@@ -74,18 +74,24 @@ check() {
 	fi
 }
 
-# has "sentence" FILE PATTERN...: each extended regular expression is in the file.
+# has "sentence" FILE PATTERN...: each extended regular expression is in the file. Without
+# libsmartcols a table has tabs.
 has() {
 	name=$1
 	file=$2
 	shift 2
 	for re; do
-		if ! grep -Eq -e "$re" "$file"; then
+		if ! tr '\t' ' ' <"$file" | grep -Eq -e "$re"; then
 			fail "$name (no '$re' in $file)" "$file"
 			return 1
 		fi
 	done
 	ok "$name"
+}
+
+# with LIBRARY: was it built with it? In capitals, as config.h has it.
+with() {
+	grep -q "^#define HAVE_$1 1" "$build/config.h"
 }
 
 # until_true SECONDS command...: polls; silent.
