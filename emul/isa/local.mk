@@ -6,7 +6,8 @@ ISA_TABLES = emul/isa/riscv/riscv.isa emul/isa/riscv/riscv_c.isa
 ISA_DECODERS = emul/isa/riscv/riscv_decode.h emul/isa/riscv/riscv_c_decode.h
 EXTRA_DIST += $(ISA_TABLES) emul/isa/isas.def emul/isa/riscv/riscv_csr.def \
 	emul/isa/x86/x86_feature.def emul/isa/x86/x86_msr.def \
-	emul/isa/x86/x86_one.def emul/isa/x86/x86_two.def
+	emul/isa/x86/x86_one.def emul/isa/x86/x86_two.def emul/isa/x86/x86_sse.def \
+	emul/isa/x86/x86_x87.def
 BUILT_SOURCES += $(ISA_DECODERS)
 CLEANFILES += $(ISA_DECODERS)
 
@@ -39,5 +40,9 @@ emul_isa_libisa_la_SOURCES = \
 	emul/isa/x86/x86_sys.c emul/isa/x86/x86_sys.h emul/isa/x86/x86_task.c \
 	emul/isa/x86/x86_tr.c emul/isa/x86/x86_tr.h emul/isa/x86/x86_tr_alu.c \
 	emul/isa/x86/x86_tr_bits.c emul/isa/x86/x86_tr_mov.c emul/isa/x86/x86_tr_string.c \
-	emul/isa/x86/x86_tr_sys.c
+	emul/isa/x86/x86_tr_sys.c emul/isa/x86/x86_fxsave.c emul/isa/x86/x86_vec.h \
+	emul/isa/x86/x86_tr_sse.c emul/isa/x86/x86_tr_sse_call.c emul/isa/x86/x86_tr_sse_fp.c \
+	emul/isa/x86/x86_tr_vec.c emul/isa/x86/x86_tr_x87.c emul/isa/x86/x87.h \
+	emul/isa/x86/x87_arith.c emul/isa/x86/x87_env.c emul/isa/x86/x87_host.h \
+	emul/isa/x86/x87_move.c emul/isa/x86/x87_stack.c
 emul_libemul_la_LIBADD += emul/isa/libisa.la

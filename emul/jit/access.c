@@ -77,8 +77,11 @@ static struct jit_place find(struct access *a, uint64_t va, uint64_t *pa)
 
 static void check_align(struct access *a)
 {
-	if (a->va & (a->size - 1) && a->mem.align == IR_ALIGN_FAULT)
-		bad_access(a, a->va, true);
+	if (!(a->va & (a->size - 1)) || a->mem.align == IR_ALIGN_ANY)
+		return;
+	if (a->mem.align == IR_ALIGN_VECTOR)
+		jit_fault_now(a->v, a->ra, &a->v->engine->isa->vector_misaligned);
+	bad_access(a, a->va, true);
 }
 
 GUEST_MEMORY static uint64_t host_load(const uint8_t *p, unsigned size)

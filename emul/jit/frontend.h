@@ -46,6 +46,7 @@ struct jit_fp_rules {
 struct jit_isa {
 	unsigned n_regimes;
 	struct jit_fp_rules fp;
+	struct jit_fault vector_misaligned; /* what IR_ALIGN_VECTOR raises */
 	uint32_t pc_off;   /* of the pc in the state struct, 64 bits */
 	uint32_t insn_max; /* bytes of the longest instruction */
 	/*

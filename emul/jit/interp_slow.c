@@ -46,6 +46,9 @@ static struct softfp_env env_of(const struct jit_cpu *cpu, const struct jit_fp_r
 		.nan2 = r->default_nan ? SOFTFP_NAN_DEFAULT : SOFTFP_NAN_A,
 		.to_int = r->to_int_saturates ? SOFTFP_INT_NAN_MAX : SOFTFP_INT_INDEFINITE,
 		.tiny_before = r->tiny_before_rounding,
+		.flush_inputs = cpu->guest_mxcsr & 1 << 6, /* DAZ, FTZ */
+		.flush_results = cpu->guest_mxcsr & 1 << 15,
+		.flush_inexact = true,
 		.nan_negative = r->nan64 >> 63,
 		.nan_ones = (r->nan32 & 0x3fffff) != 0,
 		.quiet_inverted = !(r->nan32 & 0x400000),

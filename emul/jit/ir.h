@@ -85,7 +85,7 @@ enum ir_order {
 enum ir_rmw { IR_SWAP, IR_RADD, IR_RAND, IR_ROR, IR_RXOR, IR_RMINS, IR_RMAXS, IR_RMINU, IR_RMAXU };
 
 /* What a misaligned access does. */
-enum ir_align { IR_ALIGN_ANY, IR_ALIGN_FAULT };
+enum ir_align { IR_ALIGN_ANY, IR_ALIGN_FAULT, IR_ALIGN_VECTOR /* faults as isa->vector_misaligned */ };
 
 struct ir_mem {
 	uint8_t size;   /* log2 of bytes, 0 to 4 */

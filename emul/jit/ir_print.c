@@ -25,7 +25,7 @@ static void print_mem(const struct ir_insn *in, struct strbuf *out)
 	if (in->op == IR_RMW)
 		strbuf_printf(out, ".%s", ir_rmw_names[m.rmw]);
 	strbuf_printf(out, ".%u%s%s%s r%u", 8u << m.size, m.sign ? "s" : "", m.big ? "be" : "",
-		      m.align == IR_ALIGN_FAULT ? "!" : "", m.regime);
+		      m.align != IR_ALIGN_ANY ? "!" : "", m.regime);
 	if (m.order)
 		strbuf_printf(out, " %s%s", m.order & IR_ACQUIRE ? "acq" : "",
 			      m.order & IR_RELEASE ? "rel" : "");

@@ -102,6 +102,9 @@ void x64_fp_slow(struct x64_frame *frame, const struct jit_isa *isa)
 		.nan2 = isa->fp.default_nan ? SOFTFP_NAN_DEFAULT : SOFTFP_NAN_A,
 		.nan_negative = isa->fp.nan64 >> 63,
 		.tiny_before = isa->fp.tiny_before_rounding,
+		.flush_inputs = _mm_getcsr() & 1 << 6, /* DAZ, FTZ */
+		.flush_results = _mm_getcsr() & 1 << 15,
+		.flush_inexact = true,
 		.to_int = isa->fp.to_int_saturates ? SOFTFP_INT_NAN_MAX : SOFTFP_INT_INDEFINITE,
 	};
 

@@ -77,7 +77,7 @@ static uint8_t *compare(struct x64_gen *g, const struct compare *c)
 
 static struct compare alone(const struct ir_insn *in, const struct x64_late *l)
 {
-	bool aligned = l->aligned || in->mem.align == IR_ALIGN_FAULT;
+	bool aligned = l->aligned || in->mem.align != IR_ALIGN_ANY;
 	int32_t size = 1 << in->mem.size;
 
 	return (struct compare){ .first = l->rm,

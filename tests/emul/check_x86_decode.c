@@ -116,6 +116,9 @@ static bool same_name(const char *ours, size_t n, const char *theirs, size_t m)
 		return n == 3 && !strncmp(ours, "mov", 3);
 	if (begins(theirs, "nop"))
 		return begins(ours, "xchg");
+	/* the immediate is in the name */
+	if ((begins(theirs, "cmp") && begins(ours, "cmp")) || begins(theirs, "pclmul"))
+		return !strncmp(ours + n - 2, theirs + m - 2, 2);
 	if (begins(theirs, "int1") || begins(theirs, "icebp"))
 		return begins(ours, "int1");
 	return (n == m + 1 && !strncmp(ours, theirs, m)) ||
@@ -168,6 +171,11 @@ static void read_objdump(const char *path, unsigned bits, struct found *found, u
 /* What we have no rows for, or what is known to be told in another way. */
 static bool not_compared(const char *theirs)
 {
+	static const char *const names[] = { "movq2dq", "movdq2q", "pmovmskb", "movmskp" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (begins(theirs, names[i])) /* takes the wrong one of several prefixes */
+			return true;
 	return strstr(theirs, "(bad)") || !*theirs || begins(theirs, "rex") ||
 	       !theirs[strspn(theirs, "abcdefghijklmnopqrstuvwxyz0123456789 ")];
 }
@@ -207,7 +215,7 @@ static bool same_operands(const char *ours, const char *theirs)
 	canonical(a);
 	canonical(b);
 	/* The other operand of a segment register, or a selector, has the size the prefixes say. */
-	return !strcmp(a, b) || strchr(a, 's') == a + 1 || begins(a, "ss,") ||
+	return !strcmp(a, b) || (strlen(a) > strlen(b) && begins(a, b) && a[strlen(b)] == ',') || strchr(a, 's') == a + 1 || begins(a, "ss,") ||
 	       strstr(theirs, "[eiz*") || strstr(theirs, "[riz*");
 }
 

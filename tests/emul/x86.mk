@@ -10,3 +10,8 @@ check_PROGRAMS += tests/emul/check_x86_insns
 tests_emul_check_x86_insns_SOURCES = tests/emul/check_x86_insns.c $(X86_BATCH)
 tests_emul_check_x86_insns_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_x86_insns_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/emul/check_x86_vec
+tests_emul_check_x86_vec_SOURCES = tests/emul/check_x86_vec.c $(X86_BATCH)
+tests_emul_check_x86_vec_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_x86_vec_LDADD = $(EMUL_LIBS) $(TEST_LIBS)

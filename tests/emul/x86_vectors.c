@@ -85,6 +85,10 @@ bool xb_runs(const struct x86_row *r)
 	    !strncmp(r->name, "pushf", 5) || !strncmp(r->name, "sysret", 6) ||
 	    !strncmp(r->name, "sysexit", 7) || !strncmp(r->name, "cmpxchg8b", 9))
 		return false;
+	if (strpbrk(r->operands, "NPQUVW") || r->feature == X86_F_FXSR || r->feature == X86_F_MMX ||
+	    !strcmp(r->name, "ldmxcsr") || !strcmp(r->name, "stmxcsr") ||
+	    !strncmp(r->name, "xsave", 5) || !strncmp(r->name, "xrstor", 6))
+		return false; /* of check_x86_vec.c */
 	return !(r->flags & X86_I64) && r->map != X86_X87 && !strchr(r->operands, 'C') &&
 	       strncmp(r->operands, "Sw", 2) && strcmp(r->operands, "Mw,Sw") &&
 	       strcmp(r->operands, "Rv,Sw") && !strstr(r->operands, "Dm") &&

@@ -189,7 +189,7 @@ static const struct x86_row *first_row(const struct x86_table *t, unsigned key)
 static void modrm_needs(const char *ops, bool *modrm, bool *mem, bool *reg)
 {
 	static const char fixed[][4] = { "AL", "CL", "DX",  "ES",  "CS", "SS", "DS",
-					 "FS", "GS", "rAX", "zAX", "1",  "ST" };
+					 "FS", "GS", "rAX", "zAX", "1",  "ST", "AX", "XM0" };
 
 	for (const char *p = ops; *p; p += strcspn(p, ","), p += *p == ',') {
 		size_t n = strcspn(p, ",");
@@ -201,7 +201,7 @@ static void modrm_needs(const char *ops, bool *modrm, bool *mem, bool *reg)
 			continue;
 		*modrm |= strchr("CDEGMNPQRSUVW", *p) != NULL;
 		*mem |= *p == 'M';
-		*reg |= *p == 'N' || *p == 'R' || *p == 'U';
+		*reg |= *p == 'N' || *p == 'R' || *p == 'U' || (n == 3 && !memcmp(p, "STi", 3));
 	}
 }
 
@@ -382,16 +382,19 @@ static void fixed_operand(struct decoder *d, struct x86_operand *o, const char *
 		*o = (struct x86_operand){ .kind = X86_OP_REG,
 					   .reg = X86_RAX,
 					   .bytes = type_bytes(in, *p == 'r' ? 'v' : 'z') };
+	} else if (p[0] == 'X' && p[1] == 'M') {
+		*o = (struct x86_operand){ .kind = X86_OP_XMM, .reg = 0, .bytes = 16 };
 	} else if (p[0] == 'S' && p[1] == 'T') {
 		*o = (struct x86_operand){ .kind = X86_OP_ST,
 					   .reg = n == 3 ? in->modrm & 7 : 0,
+					   .high = n == 2,
 					   .bytes = 10 };
 	} else if (p[1] == 'L') {
 		*o = (struct x86_operand){ .kind = X86_OP_REG,
 					   .reg = *p == 'A' ? X86_RAX : X86_RCX,
 					   .bytes = 1 };
 	} else if (p[1] == 'X') {
-		*o = (struct x86_operand){ .kind = X86_OP_REG, .reg = X86_RDX, .bytes = 2 };
+		*o = (struct x86_operand){ .kind = X86_OP_REG, .reg = *p == 'A' ? X86_RAX : X86_RDX, .bytes = 2 };
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(segs); i++)
 		if (!memcmp(p, segs[i], 2))
@@ -435,7 +438,7 @@ static bool is_fixed(const char *p, size_t n)
 {
 	return (n == 2 && strchr("LXS", p[1]) && strchr("ACDESFG", p[0])) || n == 1
 		   ? *p != 'M'
-		   : (n == 3 && p[1] == 'A') || (p[0] == 'S' && p[1] == 'T');
+		   : (n == 3 && (p[1] == 'A' || p[1] == 'M')) || (p[0] == 'S' && p[1] == 'T');
 }
 
 /* The register in the reg field. */

@@ -134,7 +134,7 @@ static void add_operand(struct text *t, const struct x86_insn *in, const struct 
 	case X86_OP_DR: add(t, "dr%u", o->reg); break;
 	case X86_OP_MMX: add(t, "mm%u", o->reg); break;
 	case X86_OP_XMM: add(t, "xmm%u", o->reg); break;
-	case X86_OP_ST: add(t, "st(%u)", o->reg); break;
+	case X86_OP_ST: add(t, o->high ? "st" : "st(%u)", o->reg); break;
 	case X86_OP_ONE: add(t, "1"); break;
 	}
 }

@@ -3,6 +3,7 @@
  * when the state was written from outside. On the vCPU's thread.
  */
 #include "emul/isa/x86/x86_priv.h"
+#include "emul/isa/x86/x87.h"
 
 #include "emul/core/clock.h"
 #include "emul/core/engine.h"
@@ -107,6 +108,8 @@ uint32_t x86_mode(const void *state)
 	       (s->shadow ? MODE_SHADOW : 0) | (cpl <= (f >> FLAG_IOPL_AT & 3) ? MODE_IOPL : 0) |
 	       (has_breakpoint(s) ? MODE_BREAK : 0) |
 	       (cpl == 3 && f & FLAG_AC && s->cr0 & CR0_AM ? MODE_AC : 0) |
+	       ((s->mxcsr & 0x1f80) != 0x1f80 ? MODE_XM : 0) |
+	       ((s->fcw & X87_FLAGS) != X87_FLAGS || s->fsw & X87_ES ? MODE_X87 : 0) |
 	       (x86_is_lm(s) ? MODE_LMA : 0) | (uint32_t)s->model << MODE_MODEL_AT;
 }
 
@@ -145,6 +148,8 @@ static void enter(void *state)
 		jit_halt(s);
 	jit_set_pin(s, PIN_STEP, false);
 	x86_lapic_rearm(s);
+	x87_enter(s);
+	jit_fp_set_mxcsr(s, s->mxcsr);
 }
 
 static void sync_(void *state)
@@ -158,12 +163,15 @@ static void sync_(void *state)
 	s->rip = x86_ip(s);
 	s->tsc = (uint64_t)x86_tsc(s);
 	s->interrupt_shadow = (uint8_t)s->shadow;
+	s->mxcsr |= jit_fp_mxcsr(s) & 0x3f;
+	x87_order(s);
 }
 
 const struct jit_isa x86_jit = {
 	.n_regimes = X86_REGIMES,
 	.fp = { .nan32 = 0xffc00000, .nan64 = UINT64_C(0xfff8000000000000) },
 	.pc_off = offsetof(struct x86_state, pc),
+	.vector_misaligned = { .cause = EXC_GP | EXC_ERROR },
 	.insn_max = X86_MAX_LEN,
 	.open_bus = true,
 	.mode = x86_mode,

@@ -16,10 +16,11 @@
 	(F_P3 | H(CLFLUSH) | H(SSE2) | H(SYSCALL) | H(NX) | H(LM) | H(LAHF64) | H(CX16) | H(SSE3))
 #define F_CORE2 (F_X64 | H(SSSE3) | H(MONITOR))
 #define F_V2    (F_X64 | H(SSSE3) | H(SSE41) | H(SSE42) | H(POPCNT))
-#define F_MAX                                                                                  \
-	(F_V2 | H(PCID) | H(INVPCID) | H(X2APIC) | H(DEADLINE) | H(MOVBE) | H(RDRAND) |        \
-	 H(RDSEED) | H(FSGSBASE) | H(BMI1) | H(BMI2) | H(LZCNT) | H(ADX) | H(SMEP) | H(SMAP) | \
-	 H(ERMS) | H(PAGE1GB) | H(RDTSCP) | H(RDPID) | H(PREFETCHW) | H(CLFLUSHOPT) | H(LA57))
+#define F_MAX                                                                                   \
+	(F_V2 | H(PCID) | H(INVPCID) | H(X2APIC) | H(DEADLINE) | H(MOVBE) | H(RDRAND) |         \
+	 H(RDSEED) | H(FSGSBASE) | H(BMI1) | H(BMI2) | H(LZCNT) | H(ADX) | H(SMEP) | H(SMAP) |  \
+	 H(ERMS) | H(PAGE1GB) | H(RDTSCP) | H(RDPID) | H(PREFETCHW) | H(CLFLUSHOPT) | H(LA57) | \
+	 H(AES) | H(PCLMUL) | H(SHA))
 
 const struct x86_model x86_models[] = {
 	{ "max", F_MAX, 0x000006f1, 0x16, 0x80000008 },

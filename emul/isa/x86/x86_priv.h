@@ -114,8 +114,8 @@ enum { MAIL_LEVEL = 256, MAIL_NMI = 512, MAIL_EXTINT = 513 };
 enum { REGIME_KERNEL, REGIME_KERNEL_SMAP, REGIME_USER, X86_REGIMES };
 
 /*
- * The mode word: what translated code depends on beside its address. MODE_TOP is the x87 top of
- * stack for who wants it there; FLAT: base 0, limit 4 GiB, and readable (SS: writable, too).
+ * The mode word: what translated code depends on beside its address. FLAT: base 0, limit 4 GiB, and
+ * readable (SS: writable, too).
  */
 enum {
 	MODE_BITS = 3, /* log2 of the bytes of addresses: 1, 2, 3 */
@@ -139,7 +139,8 @@ enum {
 	MODE_BREAK = 1 << 21,  /* DR7 has an instruction breakpoint */
 	MODE_AC = 1 << 22,     /* alignment is checked */
 	MODE_LMA = 1 << 23,    /* IA-32e mode */
-	MODE_TOP_AT = 24,      /* 3 bits */
+	MODE_XM = 1 << 24,     /* an exception is not masked in MXCSR */
+	MODE_X87 = 1 << 25,    /* ... in the x87 control word, or one is pending */
 	MODE_MODEL_AT = 27,    /* 4 bits: of x86_models */
 };
 

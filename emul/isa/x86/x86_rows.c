@@ -44,8 +44,18 @@ static const struct x86_row two[] = {
 #include "emul/isa/x86/x86_two.def"
 };
 
+static const struct x86_row sse[] = {
+#include "emul/isa/x86/x86_sse.def"
+};
+
+static const struct x86_row x87[] = {
+#include "emul/isa/x86/x86_x87.def"
+};
+
 const struct x86_table x86_tables[] = {
 	{ one, ARRAY_SIZE(one) },
 	{ two, ARRAY_SIZE(two) },
+	{ sse, ARRAY_SIZE(sse) },
+	{ x87, ARRAY_SIZE(x87) },
 	{ 0 },
 };

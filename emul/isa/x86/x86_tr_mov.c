@@ -462,13 +462,3 @@ TR(aad)
 	x86_put_cc(c, CC_LOGIC, 1, r, IR_NONE);
 	return true;
 }
-
-/* Waits for what x87 has pending, which is never anything but an exception. */
-TR(fwait)
-{
-	enum { BOTH = MODE_TS | MODE_MP };
-
-	if ((c->mode & BOTH) == BOTH)
-		return x86_exception(c, EXC_NM);
-	return true;
-}
