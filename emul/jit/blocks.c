@@ -11,6 +11,8 @@
 #include "base/bytes.h"
 #include "emul/jit/core.h"
 
+#define PAGE (UINT64_C(1) << JIT_PAGE_BITS)
+
 static struct jit_unit *_Atomic *bucket(struct jit_engine *en, uint64_t page, uint64_t pc,
 					uint32_t mode)
 {
@@ -248,8 +250,11 @@ void jit_blocks_retire(struct jit_engine *en)
 	r = jit_cache_oldest(&en->cache);
 	if (!r)
 		return;
-	for (struct jit_unit *u = r->first; u; u = u->after)
+	for (struct jit_unit *u = r->first; u; u = u->after) {
+		if (!u->dead)
+			jit_cold_again(en, (uint8_t *)(uintptr_t)u->page + (u->pc & (PAGE - 1)));
 		jit_blocks_kill(en, u);
+	}
 	r->retired = atomic_fetch_add(&en->epoch, 1) + 1;
 	r->state = JIT_REGION_DYING;
 	for (unsigned i = 0; i < en->n_vcpus; i++)

@@ -30,6 +30,10 @@ enum {
 	JIT_BLOOM_BITS = 12,
 	JIT_GRANULE_BITS = 6,
 	JIT_SOURCE_MAX = 1024, /* bytes of guest code in a unit that can be compared later */
+	JIT_HEAT_BITS = 15,    /* counts of runs, see cold.c */
+	JIT_PATIENCE = 8,      /* runs before code is compiled */
+	JIT_PATIENCE_MAX = 15,
+	JIT_HOT = 1000, /* entries of a unit before it is compiled again, with more around it */
 };
 
 /* Host memory behind a guest page. host is NULL: a device, or nothing. */
@@ -137,6 +141,7 @@ struct jit_vcpu {
 	unsigned stuck;          /* times in a row that there was no room for a unit */
 	bool step;               /* the next instruction is run by itself */
 	_Atomic uint64_t passed; /* engine->pass when it was last in no code; UINT64_MAX: is not */
+	unsigned contended;      /* counts of runs that belonged to other code */
 };
 
 struct jit_code_page;
@@ -146,8 +151,9 @@ struct jit_engine {
 	const struct jit_isa *isa;
 	struct jit_backend *backend;
 	struct jit_cache cache;
-	uint64_t seed; /* of salts */
-	bool count;    /* count entries of units, and compile hot ones again */
+	uint64_t seed;     /* of salts */
+	uint16_t patience; /* runs before code is compiled */
+	_Atomic uint16_t heat[1 << JIT_HEAT_BITS];
 
 	pthread_mutex_t lock;
 	struct jit_unit *_Atomic hash[1 << JIT_HASH_BITS];
@@ -259,10 +265,13 @@ void jit_blocks_link(struct jit_engine *en, struct jit_exit *x, struct jit_unit 
 /* Make room for another region by killing the oldest. */
 void jit_blocks_retire(struct jit_engine *en);
 
-/* translate.c: a new unit for the pc and mode of the vCPU, published. NULL: *faulted says whether
- * the code cannot be fetched; else there is no room now. */
+/*
+ * translate.c: a new unit for the pc and mode of the vCPU, published. old: the unit that it takes
+ * the place of, as that is hot, or NULL. NULL: *faulted says whether the code cannot be fetched;
+ * else there is no room now.
+ */
 struct jit_unit *jit_translate(struct jit_vcpu *v, const struct jit_place *place,
-			       struct jit_fault *fault, bool *faulted);
+			       struct jit_unit *old, struct jit_fault *fault, bool *faulted);
 /* Is this unit's second page where it was? False with *faulted: it cannot be fetched. */
 bool jit_unit_fits(struct jit_vcpu *v, const struct jit_unit *u, struct jit_fault *fault,
 		   bool *faulted);
@@ -301,6 +310,8 @@ struct jit_build {
 	struct jit_code_page *watch2; /* started */
 	uint64_t writes2;
 	unsigned n_insns;
+	bool warm;    /* leave out what did not run yet, and what there are units of */
+	bool once;    /* to be run once, now: writes are not watched */
 	bool faulted; /* the first instruction cannot be fetched: fault */
 	struct jit_fault fault;
 };
@@ -329,5 +340,19 @@ struct jit_unit *jit_compile(struct jit_vcpu *v, struct jit_build *b, bool *smal
 
 /* False: faulted, or the unit is too large for the limits of the IR. */
 bool jit_build_unit(struct jit_build *b);
+/* The instruction at b->pc alone, and its length; no INSN in front. False: faulted, or too large.
+ */
+bool jit_build_one(struct jit_build *b, unsigned *len);
+
+/* cold.c */
+/*
+ * Run code without compiling it, from the vCPU's pc on, for as long as it stays in the page and is
+ * cold. False: nothing was done, as it is hot, or not to be had without compiling it.
+ */
+bool jit_cold_run(struct jit_vcpu *v, const struct jit_place *place);
+/* Was the code at a host address ever jumped to, as far as is remembered? */
+bool jit_cold_seen(struct jit_engine *en, const uint8_t *host);
+/* Its translation is gone: count from the beginning. */
+void jit_cold_again(struct jit_engine *en, const uint8_t *host);
 
 #endif

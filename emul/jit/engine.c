@@ -63,6 +63,7 @@ static int engine_new(const struct jit_backend_class *backend, const struct engi
 	en->en.machine = m;
 	en->en.isa = isa;
 	en->isa = isa->jit;
+	en->patience = JIT_PATIENCE;
 	pthread_mutex_init(&en->lock, NULL);
 	pthread_mutex_init(&en->split_lock, NULL);
 	if (getrandom(&en->seed, sizeof(en->seed), 0) != sizeof(en->seed))
@@ -80,6 +81,11 @@ static int engine_new(const struct jit_backend_class *backend, const struct engi
 	jit_watch_connect(en);
 	*ret = &take(en)->en;
 	return 0;
+}
+
+void jit_compile_after(struct engine *e, unsigned runs)
+{
+	engine_of(e)->patience = (uint16_t)MIN(runs, (unsigned)JIT_PATIENCE_MAX);
 }
 
 static void vcpu_free(struct vcpu *vcpu)

@@ -9,4 +9,10 @@
 
 extern const struct engine_class jit_engine, interpreter_engine;
 
+/*
+ * How often code runs before it is compiled, at most 15; 0: it is compiled at once. For tests, on
+ * any engine of these two whose CPUs do not run yet.
+ */
+void jit_compile_after(struct engine *en, unsigned runs);
+
 #endif

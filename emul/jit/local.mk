@@ -3,7 +3,8 @@ noinst_LTLIBRARIES += emul/jit/libjit.la
 emul_jit_libjit_la_SOURCES = \
 	emul/jit/backend.h emul/jit/core.h emul/jit/cpu.h emul/jit/engines.h emul/jit/frontend.h \
 	emul/jit/access.c emul/jit/blocks.c emul/jit/cache.c emul/jit/cache.h emul/jit/calls.c \
-	emul/jit/code_source.c emul/jit/code_watch.c emul/jit/engine.c \
+	emul/jit/code_source.c emul/jit/code_watch.c emul/jit/cold.c emul/jit/cold.h \
+	emul/jit/cold_exec.c emul/jit/engine.c \
 	emul/jit/interp.c emul/jit/interp.h emul/jit/interp_plan.c emul/jit/interp_run.c \
 	emul/jit/interp_slow.c \
 	emul/jit/ir.c emul/jit/ir.h emul/jit/ir_ops.def emul/jit/ir_eval.h emul/jit/ir_info.h \

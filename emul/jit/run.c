@@ -107,7 +107,10 @@ void jit_vcpu_enter(struct jit_vcpu *v)
 
 /* ---- from unit to unit ---------------------------------------------------------------------- */
 
-/* The unit at the vCPU's pc, found or made. NULL: a fault was raised, or there is no room now. */
+/*
+ * The unit at the vCPU's pc, found or made. NULL: a fault was raised, there is no room now, or what
+ * was there is done.
+ */
 static struct jit_unit *find_unit(struct jit_vcpu *v)
 {
 	struct jit_engine *en = v->engine;
@@ -122,6 +125,7 @@ static struct jit_unit *find_unit(struct jit_vcpu *v)
 		faulted = true;
 	} else {
 		place.partial |= v->step;
+		v->step = false;
 		mode = v->cpu->mode | (place.partial ? JIT_MODE_PARTIAL : 0);
 		u = jit_blocks_find(en, round_down((uintptr_t)place.host, RAM_PAGE_SIZE), pc, mode);
 		while (u && !jit_unit_fits(v, u, &fault, &faulted) && !faulted)
@@ -130,8 +134,12 @@ static struct jit_unit *find_unit(struct jit_vcpu *v)
 			u = NULL;
 		else if (!u && !place.partial)
 			u = jit_blocks_revive(v, &place, pc, mode);
+		if (!faulted && !u && jit_cold_run(v, &place)) {
+			v->stuck = 0;
+			return NULL;
+		}
 		if (!faulted && !u)
-			u = jit_translate(v, &place, &fault, &faulted);
+			u = jit_translate(v, &place, NULL, &fault, &faulted);
 	}
 	if (faulted)
 		en->isa->raise(jit_state(v), &fault);
@@ -152,7 +160,6 @@ static const void *find_entry(struct jit_vcpu *v, struct jit_exit *x)
 
 	if (v->step) {
 		u = find_unit(v);
-		v->step = false;
 		return u ? u->entry : NULL;
 	}
 	if (!x && j->tag == (pc ^ v->cpu->salt) && be->class->alive(be, j->code))
@@ -165,6 +172,19 @@ static const void *find_entry(struct jit_vcpu *v, struct jit_exit *x)
 	if (x && x->pc == pc)
 		jit_blocks_link(v->engine, x, u);
 	return u->entry;
+}
+
+/* A unit was entered often: once more, with what is around it. If that fails it stays. */
+static void compile_hot(struct jit_vcpu *v, struct jit_unit *u)
+{
+	struct jit_place place;
+	struct jit_fault fault;
+	bool faulted;
+
+	if (*jit_pc(v) == u->pc && v->cpu->mode == u->mode &&
+	    jit_mmu_fetch(v, u->pc, &place, &fault) &&
+	    round_down((uintptr_t)place.host, RAM_PAGE_SIZE) == u->page)
+		jit_translate(v, &place, u, &fault, &faulted);
 }
 
 static void set_mode(struct jit_vcpu *v)
@@ -215,6 +235,7 @@ static enum vcpu_exit run(struct jit_vcpu *v)
 	struct jit_backend *be = v->engine->backend;
 	struct jit_exit *x = NULL;
 	const void *entry;
+	uint64_t left;
 	int why;
 
 	for (;;) {
@@ -225,7 +246,12 @@ static enum vcpu_exit run(struct jit_vcpu *v)
 		entry = find_entry(v, x);
 		x = NULL;
 		if (entry) {
-			x = (struct jit_exit *)(uintptr_t)be->class->enter(be, v->cpu, entry);
+			left = be->class->enter(be, v->cpu, entry);
+			if (left & JIT_LEFT_HOT)
+				compile_hot(v,
+					    (struct jit_unit *)(uintptr_t)(left & ~JIT_LEFT_HOT));
+			else
+				x = (struct jit_exit *)(uintptr_t)left;
 		} else if (v->stuck) {
 			if (v->stuck > TOO_OFTEN)
 				return VCPU_DEAD;

@@ -53,6 +53,7 @@ static struct jit_unit *unit_new(struct jit_vcpu *v, const struct jit_build *b)
 	u->granules2 = b->granules2;
 	u->n_exits = n;
 	jit_source_keep(source, u, (struct jit_piece *)(void *)&u->exits[n]);
+	u->heat = JIT_HOT;
 	for (uint32_t i = 0; i < ir->n; i++) {
 		const struct ir_insn *in = &ir->insns[i];
 		struct jit_exit *x = &u->exits[k];
@@ -90,7 +91,7 @@ struct jit_unit *jit_compile(struct jit_vcpu *v, struct jit_build *b, bool *smal
 		uint8_t *start = v->arena.at;
 		struct jit_unit *u = unit_new(v, b);
 
-		if (u && be->class->compile(be, &v->arena, b->ir, 0, u))
+		if (u && be->class->compile(be, &v->arena, b->ir, b->warm ? JIT_COUNT : 0, u))
 			return u;
 		v->arena.at = start;
 		if (u && v->arena.end - v->arena.at > (ptrdiff_t)JIT_REGION_SIZE / 2)
@@ -104,13 +105,15 @@ struct jit_unit *jit_compile(struct jit_vcpu *v, struct jit_build *b, bool *smal
 
 /* A unit of another vCPU's that is the same, or u; NULL: the code was written since. */
 static struct jit_unit *publish(struct jit_vcpu *v, struct jit_build *b, struct jit_unit *u,
-				struct jit_code_page *page, uint64_t writes)
+				struct jit_unit *old, struct jit_code_page *page, uint64_t writes)
 {
 	struct jit_engine *en = v->engine;
 	struct jit_unit *ret = NULL;
 
 	pthread_mutex_lock(&en->lock);
 	if (jit_watch_same(page, writes) && (!b->watch2 || jit_watch_same(b->watch2, b->writes2))) {
+		if (old)
+			jit_blocks_kill(en, old);
 		for (ret = jit_blocks_find(en, u->page, u->pc, u->mode); ret;
 		     ret = jit_blocks_next(ret))
 			if (ret->page2 == u->page2)
@@ -127,8 +130,8 @@ static struct jit_unit *publish(struct jit_vcpu *v, struct jit_build *b, struct 
 	return ret;
 }
 
-static struct jit_unit *attempt(struct jit_vcpu *v, struct jit_build *b, struct jit_code_page *page,
-				bool *smaller)
+static struct jit_unit *attempt(struct jit_vcpu *v, struct jit_build *b, struct jit_unit *old,
+				struct jit_code_page *page, bool *smaller)
 {
 	struct jit_engine *en = v->engine;
 	struct jit_unit *u = NULL;
@@ -141,7 +144,7 @@ static struct jit_unit *attempt(struct jit_vcpu *v, struct jit_build *b, struct 
 		ir_optimise(b->ir, (uint32_t)en->en.isa->state_size);
 		u = jit_compile(v, b, smaller);
 		if (u)
-			u = publish(v, b, u, page, writes);
+			u = publish(v, b, u, old, page, writes);
 	} else {
 		*smaller = !b->faulted;
 	}
@@ -154,7 +157,7 @@ static struct jit_unit *attempt(struct jit_vcpu *v, struct jit_build *b, struct 
 }
 
 struct jit_unit *jit_translate(struct jit_vcpu *v, const struct jit_place *place,
-			       struct jit_fault *fault, bool *faulted)
+			       struct jit_unit *old, struct jit_fault *fault, bool *faulted)
 {
 	static const struct {
 		unsigned blocks, insns;
@@ -175,9 +178,10 @@ struct jit_unit *jit_translate(struct jit_vcpu *v, const struct jit_place *place
 			.page = *place,
 			.max_blocks = limits[i].blocks,
 			.max_insns = limits[i].insns,
+			.warm = v->engine->patience && !old,
 		};
 		bool smaller = false;
-		struct jit_unit *u = attempt(v, &b, page, &smaller);
+		struct jit_unit *u = attempt(v, &b, old, page, &smaller);
 
 		if (u)
 			return u;

@@ -43,6 +43,15 @@ static uint32_t label_of(struct jit_builder *b, uint64_t pc)
 	return m->label;
 }
 
+/* Does a jump lead out of the unit here, as the place never ran, or has a unit of its own? */
+static bool left_out(struct jit_builder *b, uint64_t pc)
+{
+	struct jit_engine *en = b->unit->v->engine;
+
+	return b->unit->warm && (!jit_cold_seen(en, b->page_host + (pc & (PAGE - 1))) ||
+				 jit_blocks_find(en, (uintptr_t)b->page_host, pc, b->unit->mode));
+}
+
 /* The label of a place in this unit, to be translated later; false: it must be an exit. */
 static bool inside(struct jit_builder *b, uint64_t pc, uint32_t *label)
 {
@@ -52,6 +61,8 @@ static bool inside(struct jit_builder *b, uint64_t pc, uint32_t *label)
 		return false;
 	m = mark_of(b, pc);
 	if (!m->done) {
+		if (left_out(b, pc))
+			return false;
 		if (b->n_todo == ARRAY_SIZE(b->todo) || b->n_blocks >= b->unit->max_blocks)
 			return false;
 		b->n_blocks++;
@@ -85,6 +96,8 @@ static bool fetch_page2(struct jit_builder *b)
 		u->page2.host = NULL;
 		return false;
 	}
+	if (u->once)
+		return true;
 	u->watch2 = jit_watch(u->v->engine, &u->page2);
 	if (!u->watch2)
 		return false;
@@ -293,6 +306,10 @@ static bool translate_trace(struct jit_builder *b, uint64_t pc)
 			return true;
 		}
 		pc = b->next;
+		if (b->ended && in_page(b, pc) && left_out(b, pc)) {
+			ir_goto(u->ir, pc);
+			return true;
+		}
 	}
 }
 
@@ -321,5 +338,21 @@ bool jit_build_unit(struct jit_build *u)
 			translate_trace(b, pc);
 	}
 	u->n_insns = b->n_insns;
+	return !u->ir->failed;
+}
+
+bool jit_build_one(struct jit_build *u, unsigned *len)
+{
+	struct jit_builder *b = u->v->builder;
+	struct jit_tr t = { .ir = u->ir, .isa = u->isa, .pc = u->pc, .mode = u->mode, .priv = b };
+
+	b->unit = u;
+	b->n_insns = 0;
+	b->page_host = u->page.host - (u->pc & (PAGE - 1));
+	u->page2.host = NULL;
+	ir_clear(u->ir);
+	if (!t.isa->translate(&t))
+		return false;
+	*len = t.len;
 	return !u->ir->failed;
 }

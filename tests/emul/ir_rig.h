@@ -1,6 +1,6 @@
 /*
  * ir_rig.h - runs a unit of IR built by hand or at random on the toy CPU in each way there is:
- * interpreted and as host code, optimised and not; and compares everything that can be seen.
+ * interpreted, as host code and as code that is not compiled, optimised and not; and compares everything that can be seen.
  */
 #ifndef TESTS_EMUL_IR_RIG_H
 #define TESTS_EMUL_IR_RIG_H

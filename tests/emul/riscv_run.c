@@ -8,6 +8,7 @@
 #include "emul/core/machine.h"
 #include "emul/core/ram.h"
 #include "emul/isa/riscv/riscv_cpu.h"
+#include "emul/jit/engines.h"
 #include "tests/emul/riscv_vectors.h"
 
 static int build(struct machine *m, struct err *e)
@@ -64,7 +65,8 @@ static int run_machine(struct run *run, struct rv_batch *b, struct err *e)
 	return 0;
 }
 
-int rv_run_engine(struct rv_batch *b, const struct engine_class *engine, struct err *e)
+int rv_run_engine(struct rv_batch *b, const struct engine_class *engine, unsigned compile_after,
+		  struct err *e)
 {
 	struct machine_config config = { .cpus = 1, .memory = (b->len + 4095) / 4096 * 4096 };
 	struct run run = { 0 };
@@ -76,6 +78,7 @@ int rv_run_engine(struct rv_batch *b, const struct engine_class *engine, struct 
 	r = machine_new(&batch_board, isa, &config, &events, NULL, NULL, engine, -1, &run.m, e);
 	if (r < 0)
 		return r;
+	jit_compile_after(run.m->engine, compile_after);
 	r = run_machine(&run, b, e);
 	machine_free(run.m);
 	return r;

@@ -85,6 +85,7 @@ void rv_batch_loop(const struct rv_batch *b, bool linux_abi);
 
 /* Run all of it; records then hold the results. qemu: -ENOENT when it is not installed. */
 int rv_run_qemu(struct rv_batch *b, struct err *e);
-int rv_run_engine(struct rv_batch *b, const struct engine_class *engine, struct err *e);
+int rv_run_engine(struct rv_batch *b, const struct engine_class *engine, unsigned compile_after,
+		  struct err *e);
 
 #endif
