@@ -219,7 +219,7 @@ void jit_blocks_link(struct jit_engine *en, struct jit_exit *x, struct jit_unit 
 }
 
 /* Regions whose units no vCPU can be in, or come to, any more. */
-static void collect(struct jit_engine *en)
+void jit_blocks_collect(struct jit_engine *en)
 {
 	uint64_t seen = UINT64_MAX;
 
@@ -234,22 +234,16 @@ static void collect(struct jit_engine *en)
 }
 
 /*
- * Lock held. Kill the units of the oldest region when few are left. A vCPU sees the new epoch at
+ * Kill the units of the oldest region. A vCPU sees the new epoch at
  * its next safe point: there it changes its salt, so that no entry of its jump cache and return
  * stack leads into the region, and says so by its own epoch.
  */
-void jit_blocks_retire(struct jit_engine *en)
+bool jit_blocks_retire_oldest(struct jit_engine *en)
 {
-	struct jit_region *r;
+	struct jit_region *r = jit_cache_oldest(&en->cache);
 
-	collect(en);
-	if (jit_cache_count(&en->cache, JIT_REGION_FREE) +
-		jit_cache_count(&en->cache, JIT_REGION_DYING) >=
-	    4)
-		return;
-	r = jit_cache_oldest(&en->cache);
 	if (!r)
-		return;
+		return false;
 	for (struct jit_unit *u = r->first; u; u = u->after) {
 		if (!u->dead)
 			jit_cold_again(en, (uint8_t *)(uintptr_t)u->page + (u->pc & (PAGE - 1)));
@@ -259,4 +253,16 @@ void jit_blocks_retire(struct jit_engine *en)
 	r->state = JIT_REGION_DYING;
 	for (unsigned i = 0; i < en->n_vcpus; i++)
 		jit_vcpu_notify(en->vcpus[i], JIT_PENDING_WORK);
+	return true;
+}
+
+void jit_blocks_retire(struct jit_engine *en)
+{
+	enum { SPARE = 8 };
+
+	jit_blocks_collect(en);
+	if (jit_cache_count(&en->cache, JIT_REGION_FREE) +
+		jit_cache_count(&en->cache, JIT_REGION_DYING) <
+	    SPARE)
+		jit_blocks_retire_oldest(en);
 }

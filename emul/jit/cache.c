@@ -56,6 +56,7 @@ bool jit_cache_open(struct jit_cache *c, struct jit_arena *a, enum jit_region_st
 			continue;
 		memset(r, 0, sizeof(*r));
 		r->state = state;
+		r->touched = true;
 		r->born = ++c->births;
 		a->region = r;
 		a->at = c->write + i * JIT_REGION_SIZE;
@@ -72,6 +73,19 @@ unsigned jit_cache_count(const struct jit_cache *c, enum jit_region_state state)
 	for (unsigned i = 0; i < JIT_REGIONS; i++)
 		n += c->regions[i].state == state;
 	return n;
+}
+
+void jit_cache_punch(struct jit_cache *c)
+{
+	for (unsigned i = 0; i < JIT_REGIONS; i++) {
+		struct jit_region *r = &c->regions[i];
+
+		if (r->state != JIT_REGION_FREE || !r->touched)
+			continue;
+		/* seccomp: madvise - code that nobody runs */
+		madvise(c->write + i * JIT_REGION_SIZE, JIT_REGION_SIZE, MADV_REMOVE);
+		memset(r, 0, sizeof(*r));
+	}
 }
 
 struct jit_region *jit_cache_oldest(struct jit_cache *c)

@@ -15,8 +15,8 @@
 struct jit_unit;
 
 enum {
-	JIT_REGION_BITS = 20,
-	JIT_REGIONS = 64,
+	JIT_REGION_BITS = 18,
+	JIT_REGIONS = 256,
 	JIT_PIECE_BITS = 12, /* the index of units has one entry for each piece of this size */
 };
 #define JIT_REGION_SIZE (UINT64_C(1) << JIT_REGION_BITS)
@@ -32,6 +32,7 @@ enum jit_region_state {
 struct jit_region {
 	enum jit_region_state state;
 	uint64_t born, retired;
+	bool touched; /* the host gave memory for it */
 	/* The last unit that starts in front of each piece's end, for addresses to be found. */
 	struct jit_unit *index[JIT_REGION_SIZE >> JIT_PIECE_BITS];
 	struct jit_unit *first, *last;
@@ -56,6 +57,7 @@ void jit_cache_free(struct jit_cache *c);
 /* Lock held by the caller (engine->lock). A region is OPEN or FIXED then; false: none is free. */
 bool jit_cache_open(struct jit_cache *c, struct jit_arena *a, enum jit_region_state state);
 unsigned jit_cache_count(const struct jit_cache *c, enum jit_region_state state);
+void jit_cache_punch(struct jit_cache *c); /* memory of FREE regions goes back to the host */
 struct jit_region *jit_cache_oldest(struct jit_cache *c); /* of the FULL ones, or NULL */
 
 /* A unit is complete: it can be found by an address in its code. On the arena's thread. */

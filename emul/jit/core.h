@@ -133,6 +133,9 @@ struct jit_vcpu {
 	struct jit_work *work, **work_end;
 	bool inside; /* in vcpu_run(): it does its work itself */
 	_Atomic bool sleeping;
+	struct {
+		int64_t since, woke, ran;
+	} idle; /* trim.c */
 
 	/* The state was entered (isa->enter); waits for an interrupt; switched off, and that told.
 	 */
@@ -262,8 +265,17 @@ void jit_blocks_stale(struct jit_engine *en, struct jit_unit *u);
 struct jit_unit *jit_blocks_revive(struct jit_vcpu *v, const struct jit_place *place, uint64_t pc,
 				   uint32_t mode);
 void jit_blocks_link(struct jit_engine *en, struct jit_exit *x, struct jit_unit *target);
-/* Make room for another region by killing the oldest. */
+/* The lock is held. Give up the oldest region, when there is one; only when few are left. */
+bool jit_blocks_retire_oldest(struct jit_engine *en);
 void jit_blocks_retire(struct jit_engine *en);
+/* Regions that were given up and that no vCPU can be in are free. */
+void jit_blocks_collect(struct jit_engine *en);
+
+/* trim.c: on the vCPU's thread, no lock held */
+#define JIT_IDLE_NS INT64_C(2000000000)
+bool jit_trim_due(struct jit_vcpu *v); /* before it sleeps: it does that most of the time */
+void jit_trim_woke(struct jit_vcpu *v);
+void jit_trim(struct jit_engine *en);
 
 /*
  * translate.c: a new unit for the pc and mode of the vCPU, published. old: the unit that it takes

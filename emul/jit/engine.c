@@ -134,6 +134,7 @@ static int vcpu_new(struct engine *e_, unsigned index, const char *model, struct
 {
 	__attribute__((cleanup(vcpu_autofree))) struct jit_vcpu *v = calloc(1, sizeof(*v));
 	struct jit_engine *en = engine_of(e_);
+	pthread_condattr_t attr;
 	int r;
 
 	if (!v)
@@ -144,7 +145,10 @@ static int vcpu_new(struct engine *e_, unsigned index, const char *model, struct
 	v->epoch = v->passed = UINT64_MAX;
 	v->work_end = &v->work;
 	pthread_mutex_init(&v->lock, NULL);
-	pthread_cond_init(&v->cond, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&v->cond, &attr);
+	pthread_condattr_destroy(&attr);
 	if (index != en->n_vcpus || index >= MACHINE_MAX_CPUS)
 		return err_set(e, -EINVAL, "CPU %u is out of order", index);
 	r = cpu_new(v, e);

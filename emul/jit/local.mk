@@ -9,7 +9,7 @@ emul_jit_libjit_la_SOURCES = \
 	emul/jit/interp_slow.c \
 	emul/jit/ir.c emul/jit/ir.h emul/jit/ir_ops.def emul/jit/ir_eval.h emul/jit/ir_info.h \
 	emul/jit/ir_print.c emul/jit/ir_valid.c emul/jit/opt.c emul/jit/opt_if.c \
-	emul/jit/run.c emul/jit/softmmu.c emul/jit/translate.c emul/jit/unit.c \
+	emul/jit/run.c emul/jit/softmmu.c emul/jit/translate.c emul/jit/trim.c emul/jit/unit.c \
 	emul/jit/softfp.c emul/jit/softfp.h emul/jit/softfp_arith.c emul/jit/softfp_compare.c \
 	emul/jit/softfp_convert.c emul/jit/softfp_div.c emul/jit/softfp_nan.c emul/jit/softfp_parts.h \
 	emul/jit/x64.h emul/jit/x64_alloc.c emul/jit/x64_asm.c emul/jit/x64_asm.h \

@@ -10,6 +10,7 @@
 #include "emul/jit/core.h"
 
 enum { TOO_OFTEN = 1 << 20 };
+#define SECOND INT64_C(1000000000)
 
 /* ---- work and waking ------------------------------------------------------------------------ */
 
@@ -78,17 +79,37 @@ static bool service(struct jit_vcpu *v)
 	return p & JIT_PENDING_KICK;
 }
 
+/* False: the time is over, and nothing is pending. INT64_MAX: for ever. */
+static bool sleep_for(struct jit_vcpu *v, int64_t ns)
+{
+	struct timespec end;
+	int r = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += ns / SECOND;
+	pthread_mutex_lock(&v->lock);
+	atomic_store(&v->sleeping, true);
+	while (!atomic_load(&v->cpu->pending) && !r) {
+		if (ns == INT64_MAX)
+			pthread_cond_wait(&v->cond, &v->lock);
+		else
+			r = pthread_cond_timedwait(&v->cond, &v->lock, &end);
+	}
+	atomic_store(&v->sleeping, false);
+	pthread_mutex_unlock(&v->lock);
+	return !r;
+}
+
 /* Until something is pending. This CPU is in no code meanwhile. */
 static void sleep_until_pending(struct jit_vcpu *v)
 {
 	atomic_store(&v->epoch, UINT64_MAX);
 	jit_watch_pass(v, true);
-	pthread_mutex_lock(&v->lock);
-	atomic_store(&v->sleeping, true);
-	while (!atomic_load(&v->cpu->pending))
-		pthread_cond_wait(&v->cond, &v->lock);
-	atomic_store(&v->sleeping, false);
-	pthread_mutex_unlock(&v->lock);
+	if (jit_trim_due(v) || !sleep_for(v, JIT_IDLE_NS)) {
+		jit_trim(v->engine);
+		sleep_for(v, INT64_MAX);
+	}
+	jit_trim_woke(v);
 	catch_up(v);
 }
 

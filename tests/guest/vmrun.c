@@ -34,7 +34,7 @@ struct run {
 	struct options o;
 	struct loop *loop;
 	struct rpc_peer *peer;
-	struct loop_watch *console_watch, *timer, *input_watch, *shaker;
+	struct loop_watch *console_watch, *timer, *input_watch, *shaker, *scales;
 	int console;
 	pid_t first; /* the process that was started */
 	pid_t pid;   /* the worker, which may be another */
@@ -318,7 +318,7 @@ static bool matches(const char *regex, const char *text)
  * Memory by what it is for, in KiB of the proportional set size: pages that are mapped twice, as
  * those of translated code are, count once.
  */
-static void show_memory(struct run *run)
+static bool show_memory(struct run *run)
 {
 	unsigned long kb, sum[3] = { 0 };
 	enum { OWN, GUEST, CODE } what = OWN;
@@ -341,11 +341,18 @@ static void show_memory(struct run *run)
 		fclose(f);
 	fprintf(stderr, "vmrun: memory own=%luK code=%luK guest=%luK\n", sum[OWN], sum[CODE],
 		sum[GUEST]);
-	if (!run->o.memory_limit || sum[OWN] <= run->o.memory_limit / KiB)
-		return;
-	fprintf(stderr, "vmrun: its own is more than %lluK\n",
-		(unsigned long long)run->o.memory_limit / KiB);
-	stop(run, END_BAD);
+	return !run->o.memory_limit || sum[OWN] + sum[CODE] <= run->o.memory_limit / KiB;
+}
+
+/* A guest that idles: its worker gives memory back when it notices. Until the time is up. */
+static void on_scales(void *arg)
+{
+	struct run *run = arg;
+
+	if (show_memory(run))
+		stop(run, 0);
+	else
+		loop_timer_set(run->scales, INT64_C(1000000000));
 }
 
 static void look(struct run *run)
@@ -359,9 +366,11 @@ static void look(struct run *run)
 	run->matched = true;
 	if (o->send && write(run->console, o->send, strlen(o->send)) < 0)
 		stop(run, 1);
-	if (o->memory_limit || o->show_memory)
+	if (o->memory_limit)
+		loop_timer_set(run->scales, 0);
+	else if (o->show_memory)
 		show_memory(run);
-	if (!o->send)
+	if (!o->send && !o->memory_limit)
 		stop(run, 0);
 }
 
@@ -494,6 +503,8 @@ int main(int argc, char **argv)
 	if (loop_timer(run.loop, on_timeout, &run, &run.timer, &e) < 0)
 		die(&run, "timer", &e);
 	loop_timer_set(run.timer, run.o.timeout * INT64_C(1000000000));
+	if (loop_timer(run.loop, on_scales, &run, &run.scales, &e) < 0)
+		die(&run, "timer", &e);
 	json_object_put(call(&run, "worker.run", NULL, NULL, 0));
 	if (run.o.shake && loop_timer(run.loop, on_shake, &run, &run.shaker, &e) == 0)
 		loop_timer_set(run.shaker, 0);

@@ -17,7 +17,8 @@ static const char usage_text[] =
     "  --until RE           stop when it shows this (or type --send TEXT then)\n"
     "  --timeout S  --log F  --input  --quiet  --verbose  --no-jail  --pid-namespace\n"
     "  --shake              pause it and let it go on, again and again\n"
-    "  --status  --cpu-time  --show-memory  --memory-limit SIZE (at --until)\n";
+    "  --status  --cpu-time  --show-memory (at --until)\n"
+    "  --memory-limit SIZE  wait from --until on, until its own memory is that small\n";
 
 static const struct option longs[] = {
 	{ "program", required_argument, NULL, 'P' },
