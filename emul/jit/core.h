@@ -31,7 +31,7 @@ enum {
 	JIT_GRANULE_BITS = 6,
 	JIT_SOURCE_MAX = 1024, /* bytes of guest code in a unit that can be compared later */
 	JIT_HEAT_BITS = 15,    /* counts of runs, see cold.c */
-	JIT_PATIENCE = 8,      /* runs before code is compiled */
+	JIT_PATIENCE = 5,      /* runs before code is compiled */
 	JIT_PATIENCE_MAX = 15,
 	JIT_HOT = 1000, /* entries of a unit before it is compiled again, with more around it */
 };

@@ -75,6 +75,28 @@ static ir_val emit(struct ir *ir, struct ir_insn in)
 	return ir->n++;
 }
 
+/*
+ * The same for what is emitted all the time, field by field: a struct that is put together and
+ * copied at once is read before the host has its pieces together.
+ */
+static inline ir_val quick(struct ir *ir, enum ir_op op, enum ir_type type, unsigned n, ir_val a,
+			   ir_val b, uint64_t imm)
+{
+	struct ir_insn *in = &ir->insns[ir->n];
+
+	if (ir->failed || ir->n >= ir->room || ir->n >= MAX_INSNS)
+		return emit(ir, (struct ir_insn){
+				    .op = op, .type = type, .n = n, .a = { a, b }, .imm = imm });
+	in->op = op;
+	in->type = type;
+	in->cond = 0;
+	in->n = n;
+	in->a[0] = a;
+	in->a[1] = b;
+	in->imm = imm;
+	return ir->n++;
+}
+
 /* Once a unit has failed its values mean nothing, and no type can be wrong. */
 static enum ir_type type_of(const struct ir *ir, ir_val v)
 {
@@ -104,19 +126,19 @@ ir_val ir_const(struct ir *ir, enum ir_type type, uint64_t v)
 	assert(type != IR_VOID);
 	if (type == IR_I32 || type == IR_F32)
 		v = (uint32_t)v;
-	return emit(ir, (struct ir_insn){ .op = IR_CONST, .type = type, .imm = v });
+	return quick(ir, IR_CONST, type, 0, 0, 0, v);
 }
 
 ir_val ir_get(struct ir *ir, enum ir_type type, uint32_t off)
 {
 	assert(type != IR_VOID && off % 4 == 0);
-	return emit(ir, (struct ir_insn){ .op = IR_GET, .type = type, .imm = off });
+	return quick(ir, IR_GET, type, 0, 0, 0, off);
 }
 
 void ir_put(struct ir *ir, uint32_t off, ir_val v)
 {
 	assert(!has_type(ir, v, IR_VOID) || ir->failed);
-	emit(ir, (struct ir_insn){ .op = IR_PUT, .n = 1, .a = { v }, .imm = off });
+	quick(ir, IR_PUT, IR_VOID, 1, v, 0, off);
 }
 
 uint32_t ir_temp(struct ir *ir, enum ir_type type)
@@ -263,12 +285,26 @@ ir_val ir_op1(struct ir *ir, enum ir_op op, ir_val a)
 	return op_int(ir, in);
 }
 
+/* Is there nothing to fold? Or only what costs a look at a constant. */
+static bool is_plain(const struct ir *ir, enum ir_op op, ir_val a, ir_val b)
+{
+	unsigned first = ir->failed ? IR_CONST : ir->insns[a].op;
+
+	if (first == IR_CONST || first == IR_SHL || first == IR_SHR || first == IR_SEXT)
+		return false;
+	if (ir->insns[b].op == IR_CONST)
+		return neutral(op, ir->insns[a].type == IR_I64, a, b, ir->insns[b].imm) == IR_NONE;
+	return op != IR_FCOPYS && op != IR_DEPOSIT;
+}
+
 ir_val ir_op2(struct ir *ir, enum ir_op op, ir_val a, ir_val b)
 {
 	struct ir_insn in = { .op = op, .type = type_of(ir, a), .n = 2, .a = { a, b } };
 
 	assert(ir_infos[op].n == 2 && ir_infos[op].flags == 'P');
 	assert(has_type(ir, b, in.type));
+	if (is_plain(ir, op, a, b))
+		return quick(ir, op, in.type, 2, a, b, 0);
 	if (op == IR_FCOPYS)
 		return emit(ir, in);
 	assert(is_int(ir, a) && op != IR_CMP && op != IR_DEPOSIT);
@@ -355,7 +391,7 @@ ir_val ir_convert(struct ir *ir, enum ir_op op, ir_val a)
 			k |= UINT64_C(0xffffffff) << 32;
 		return ir_const(ir, type, k);
 	}
-	return emit(ir, (struct ir_insn){ .op = op, .type = type, .n = 1, .a = { a } });
+	return quick(ir, op, type, 1, a, 0, 0);
 }
 
 /* (x in relation) equal to 0 or not: that relation, or the opposite one. */
@@ -431,18 +467,25 @@ ir_val ir_fcmp(struct ir *ir, enum ir_cond cond, bool signal, ir_val a, ir_val b
 	return emit(ir, in);
 }
 
+static uint64_t mem_bits(struct ir_mem mem)
+{
+	uint64_t bits = 0;
+
+	memcpy(&bits, &mem, sizeof(mem));
+	return bits;
+}
+
 ir_val ir_load(struct ir *ir, enum ir_type type, ir_val addr, struct ir_mem mem)
 {
 	assert(is_int(ir, addr) && (1u << mem.size) <= ir_bytes(type));
-	return emit(
-	    ir, (struct ir_insn){ .op = IR_LOAD, .type = type, .n = 1, .a = { addr }, .mem = mem });
+	return quick(ir, IR_LOAD, type, 1, addr, 0, mem_bits(mem));
 }
 
 void ir_store(struct ir *ir, ir_val addr, ir_val v, struct ir_mem mem)
 {
 	assert(is_int(ir, addr));
 	assert(ir->failed || (1u << mem.size) <= ir_bytes(type_of(ir, v)));
-	emit(ir, (struct ir_insn){ .op = IR_STORE, .n = 2, .a = { addr, v }, .mem = mem });
+	quick(ir, IR_STORE, IR_VOID, 2, addr, v, mem_bits(mem));
 }
 
 ir_val ir_rmw(struct ir *ir, enum ir_rmw rmw, ir_val addr, ir_val v, struct ir_mem mem)
@@ -483,7 +526,7 @@ uint32_t ir_label(struct ir *ir)
 void ir_place(struct ir *ir, uint32_t label)
 {
 	assert(label < ir->n_labels);
-	emit(ir, (struct ir_insn){ .op = IR_LABEL, .imm = label });
+	quick(ir, IR_LABEL, IR_VOID, 0, 0, 0, label);
 }
 
 void ir_jump(struct ir *ir, uint32_t label)
@@ -528,12 +571,12 @@ ir_val ir_call(struct ir *ir, const struct ir_helper *h, const ir_val *args, uns
 
 void ir_start_insn(struct ir *ir, uint64_t pc)
 {
-	emit(ir, (struct ir_insn){ .op = IR_INSN, .imm = pc });
+	quick(ir, IR_INSN, IR_VOID, 0, 0, 0, pc);
 }
 
 void ir_goto(struct ir *ir, uint64_t pc)
 {
-	emit(ir, (struct ir_insn){ .op = IR_GOTO, .imm = pc });
+	quick(ir, IR_GOTO, IR_VOID, 0, 0, 0, pc);
 }
 
 void ir_gotox(struct ir *ir, ir_val pc, enum ir_hint hint)
