@@ -97,15 +97,15 @@ struct jit_unit {
 	uint32_t code_len;
 	void *side; /* the backend's own */
 
-	/* Counts down at entries when the unit was compiled with JIT_COUNT; at 0: enter() returns.
-	 */
+	/* Compiled with JIT_COUNT: counts down at entries and loops; below 0 enter() returns. */
 	int32_t heat;
+	bool warm;
 	uint32_t n_exits;
 	struct jit_exit exits[];
 };
 
 enum {
-	JIT_COUNT = 1, /* count entries in unit->heat */
+	JIT_COUNT = 1, /* count in unit->heat; it will not live long, so size matters most */
 };
 
 /* Memory for a unit being compiled. need(): n more bytes, aligned to align; NULL: no room. */

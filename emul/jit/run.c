@@ -195,17 +195,39 @@ static const void *find_entry(struct jit_vcpu *v, struct jit_exit *x)
 	return u->entry;
 }
 
-/* A unit was entered often: once more, with what is around it. If that fails it stays. */
+/* There may be a hot one already: that of another vCPU, or of another way to the place. */
+static bool replace_warm(struct jit_vcpu *v, struct jit_unit *u)
+{
+	struct jit_engine *en = v->engine;
+	struct jit_unit *o = jit_blocks_find(en, u->page, *jit_pc(v), u->mode);
+
+	while (o && (o->warm || o->page2))
+		o = jit_blocks_next(o);
+	if (!o)
+		return false;
+	pthread_mutex_lock(&en->lock);
+	jit_blocks_kill(en, u);
+	pthread_mutex_unlock(&en->lock);
+	return true;
+}
+
+/*
+ * A unit was entered often, or a loop in it ran often: the place where it left becomes the head of
+ * another, with all that is around it. The old one goes, so that whatever leads there comes to the
+ * new one. If there is no room it stays.
+ */
 static void compile_hot(struct jit_vcpu *v, struct jit_unit *u)
 {
 	struct jit_place place;
 	struct jit_fault fault;
 	bool faulted;
 
-	if (*jit_pc(v) == u->pc && v->cpu->mode == u->mode &&
-	    jit_mmu_fetch(v, u->pc, &place, &fault) &&
-	    round_down((uintptr_t)place.host, RAM_PAGE_SIZE) == u->page)
-		jit_translate(v, &place, u, &fault, &faulted);
+	if (replace_warm(v, u))
+		return;
+	if (v->cpu->mode == u->mode && jit_mmu_fetch(v, *jit_pc(v), &place, &fault) &&
+	    jit_translate(v, &place, u, &fault, &faulted))
+		return;
+	__atomic_store_n(&u->heat, JIT_HOT, __ATOMIC_RELAXED);
 }
 
 static void set_mode(struct jit_vcpu *v)

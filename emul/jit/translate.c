@@ -54,6 +54,7 @@ static struct jit_unit *unit_new(struct jit_vcpu *v, const struct jit_build *b)
 	u->n_exits = n;
 	jit_source_keep(source, u, (struct jit_piece *)(void *)&u->exits[n]);
 	u->heat = JIT_HOT;
+	u->warm = b->warm;
 	for (uint32_t i = 0; i < ir->n; i++) {
 		const struct ir_insn *in = &ir->insns[i];
 		struct jit_exit *x = &u->exits[k];
@@ -103,6 +104,18 @@ struct jit_unit *jit_compile(struct jit_vcpu *v, struct jit_build *b, bool *smal
 	return NULL;
 }
 
+/* A hot unit takes the place of what there is. Lock held. */
+static void kill_warm(struct jit_engine *en, const struct jit_unit *u)
+{
+	struct jit_unit *o = jit_blocks_find(en, u->page, u->pc, u->mode), *next;
+
+	for (; o; o = next) {
+		next = jit_blocks_next(o);
+		if (o->page2 == u->page2)
+			jit_blocks_kill(en, o);
+	}
+}
+
 /* A unit of another vCPU's that is the same, or u; NULL: the code was written since. */
 static struct jit_unit *publish(struct jit_vcpu *v, struct jit_build *b, struct jit_unit *u,
 				struct jit_unit *old, struct jit_code_page *page, uint64_t writes)
@@ -116,9 +129,11 @@ static struct jit_unit *publish(struct jit_vcpu *v, struct jit_build *b, struct 
 			jit_blocks_kill(en, old);
 		for (ret = jit_blocks_find(en, u->page, u->pc, u->mode); ret;
 		     ret = jit_blocks_next(ret))
-			if (ret->page2 == u->page2)
+			if (ret->page2 == u->page2 && !(old && ret->warm))
 				break;
 		if (!ret) {
+			if (old)
+				kill_warm(en, u);
 			jit_cache_enter(&v->arena, u);
 			jit_blocks_add(en, u);
 			ret = u;

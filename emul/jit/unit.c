@@ -43,13 +43,17 @@ static uint32_t label_of(struct jit_builder *b, uint64_t pc)
 	return m->label;
 }
 
-/* Does a jump lead out of the unit here, as the place never ran, or has a unit of its own? */
-static bool left_out(struct jit_builder *b, uint64_t pc)
+/* Is the place left out of a warm unit, as it never ran (when jumped: if at all), or has its own?
+ */
+static bool left_out(struct jit_builder *b, uint64_t pc, bool jumped)
 {
 	struct jit_engine *en = b->unit->v->engine;
 
-	return b->unit->warm && (!jit_cold_seen(en, b->page_host + (pc & (PAGE - 1))) ||
-				 jit_blocks_find(en, (uintptr_t)b->page_host, pc, b->unit->mode));
+	if (!b->unit->warm || mark_of(b, pc)->done)
+		return false;
+	if (!jit_cold_seen(en, b->page_host + (pc & (PAGE - 1))))
+		return jumped;
+	return jit_blocks_find(en, (uintptr_t)b->page_host, pc, b->unit->mode);
 }
 
 /* The label of a place in this unit, to be translated later; false: it must be an exit. */
@@ -61,7 +65,7 @@ static bool inside(struct jit_builder *b, uint64_t pc, uint32_t *label)
 		return false;
 	m = mark_of(b, pc);
 	if (!m->done) {
-		if (left_out(b, pc))
+		if (left_out(b, pc, true))
 			return false;
 		if (b->n_todo == ARRAY_SIZE(b->todo) || b->n_blocks >= b->unit->max_blocks)
 			return false;
@@ -306,7 +310,7 @@ static bool translate_trace(struct jit_builder *b, uint64_t pc)
 			return true;
 		}
 		pc = b->next;
-		if (b->ended && in_page(b, pc) && left_out(b, pc)) {
+		if (in_page(b, pc) && left_out(b, pc, b->ended)) {
 			ir_goto(u->ir, pc);
 			return true;
 		}

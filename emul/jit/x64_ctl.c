@@ -122,6 +122,14 @@ static void late_stop(struct x64_gen *g, struct x64_late *l)
 	x64_jmp_far(&g->a, g->x->t.leave_pc);
 }
 
+static void late_hot(struct x64_gen *g, struct x64_late *l)
+{
+	x64_here(&g->a, l->from[0]);
+	x64_store_pins(g, l->dirty & ~g->temp_pins);
+	x64_mov_imm(&g->a, RAX, g->ir->insns[l->insn + 1].imm);
+	x64_leave_hot(g);
+}
+
 /*
  * A stop request is looked for where a loop of guest instructions begins. Loops inside of one
  * instruction have no state to stop in; they are short.
@@ -130,9 +138,9 @@ void x64_e_label(struct x64_gen *g, const struct ir_insn *in)
 {
 	struct x64_label *l = &g->labels[in->imm];
 	const struct ir_insn *next = in + 1;
-	struct x64_late late = { .emit = late_stop };
+	struct x64_late late = { .emit = late_stop }, hot = { .emit = late_hot };
 
-	if (l->loop)
+	if (l->loop && !g->count)
 		x64_align(&g->a, 16);
 	l->at = g->a.p;
 	if (!l->loop || g->i + 1 >= g->ir->n || next->op != IR_INSN)
@@ -140,6 +148,10 @@ void x64_e_label(struct x64_gen *g, const struct ir_insn *in)
 	x64_alu_imm(&g->a, ALU_CMP, false, x64_mem(RBP, X64_CPU(pending)), 0);
 	late.from[0] = x64_jcc(&g->a, CC_NE);
 	x64_late_add(g, &late);
+	if (!g->count)
+		return;
+	hot.from[0] = x64_count(g);
+	x64_late_add(g, &hot);
 }
 
 void x64_e_jump(struct x64_gen *g, const struct ir_insn *in)

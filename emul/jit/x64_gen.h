@@ -156,6 +156,7 @@ struct x64_gen {
 	struct x64_side_entry *sides;
 	uint32_t n_side, sides_room;
 	uint8_t *hot, *stop; /* jumps of the entry */
+	bool count;          /* JIT_COUNT */
 	const char *failed;  /* why the unit cannot be compiled */
 };
 
@@ -208,6 +209,10 @@ bool x64_dead(const struct x64_gen *g, ir_val v); /* this instruction is its las
 struct x64_rm x64_temp_home(const struct x64_gen *g, uint32_t temp);
 
 /* x64_unit.c */
+/* Count down; where to jump from when it was often enough. */
+uint8_t *x64_count(struct x64_gen *g);
+/* Leave with the unit as a hot one; the pc in rax. */
+void x64_leave_hot(struct x64_gen *g);
 /* Add code for the end of the unit; instruction, pc and dirty pins are the current ones. */
 void x64_late_add(struct x64_gen *g, const struct x64_late *l);
 void x64_fail(struct x64_gen *g, const char *why);

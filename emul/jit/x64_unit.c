@@ -88,17 +88,27 @@ void x64_side(struct x64_gen *g, const struct x64_late *l)
 
 /* ---- the parts of a unit -------------------------------------------------------------------- */
 
-static void emit_entry(struct x64_gen *g, unsigned flags)
+uint8_t *x64_count(struct x64_gen *g)
+{
+	x64_op_data(g, 0x83, ALU_SUB, &g->u->heat, 1);
+	x64_byte(&g->a, 1);
+	return x64_jcc(&g->a, CC_S);
+}
+
+void x64_leave_hot(struct x64_gen *g)
+{
+	x64_op_data(g, X_LEA | X_W, RDX, (char *)g->u + JIT_LEFT_HOT, 0);
+	x64_jmp_far(&g->a, g->x->t.leave_exit);
+}
+
+static void emit_entry(struct x64_gen *g)
 {
 	struct x64_asm *a = &g->a;
 
 	x64_align(a, 16);
 	a->start = a->p;
-	if (flags & JIT_COUNT) {
-		x64_op_data(g, 0x83, ALU_SUB, &g->u->heat, 1);
-		x64_byte(a, 1);
-		g->hot = x64_jcc(a, CC_E);
-	}
+	if (g->count)
+		g->hot = x64_count(g);
 	/* cmp dword [rbp + disp32], 0 in its longer form, for kill() */
 	x64_byte(a, 0x83);
 	x64_byte(a, 0xbd);
@@ -156,8 +166,7 @@ static void emit_stubs(struct x64_gen *g, struct x64_side *s)
 	if (g->hot) {
 		x64_here(a, g->hot);
 		mov_imm64(a, RAX, u->pc);
-		x64_op_data(g, X_LEA | X_W, RDX, (char *)u + JIT_LEFT_HOT, 0);
-		x64_jmp_far(a, g->x->t.leave_exit);
+		x64_leave_hot(g);
 	}
 	x64_align(a, 8);
 	s->stubs = a->p - a->start;
@@ -234,9 +243,9 @@ static void reset(struct x64_gen *g)
 	g->pc = g->u->pc;
 }
 
-static void emit_all(struct x64_gen *g, unsigned flags, struct x64_side *places)
+static void emit_all(struct x64_gen *g, struct x64_side *places)
 {
-	emit_entry(g, flags);
+	emit_entry(g);
 	emit_insns(g);
 	for (uint32_t i = 0; i < g->n_lates && !g->failed && x64_room(&g->a); i++) {
 		struct x64_late l = g->lates[i];
@@ -251,7 +260,7 @@ static void emit_all(struct x64_gen *g, unsigned flags, struct x64_side *places)
 		x64_to(g->fixes[i].at, g->labels[g->fixes[i].label].at);
 }
 
-static bool compile(struct x64_gen *g, struct jit_arena *arena, unsigned flags)
+static bool compile(struct x64_gen *g, struct jit_arena *arena)
 {
 	struct x64_side places = { 0 }, *s;
 	struct jit_unit *u = g->u;
@@ -269,7 +278,7 @@ static bool compile(struct x64_gen *g, struct jit_arena *arena, unsigned flags)
 				 .end = code + room - X64_SLACK,
 				 .delta = -jit_arena_delta(arena) };
 	reset(g);
-	emit_all(g, flags, &places);
+	emit_all(g, &places);
 	if (!x64_room(&g->a) || g->failed) {
 		jit_arena_trim(arena, code, 0);
 		return false;
@@ -316,7 +325,8 @@ bool x64_compile(struct jit_backend *b, struct jit_arena *arena, struct ir *ir, 
 	g->x = x;
 	g->ir = ir;
 	g->u = u;
-	ok = !ir->failed && compile(g, arena, flags);
+	g->count = flags & JIT_COUNT;
+	ok = !ir->failed && compile(g, arena);
 	if (ok && x->perf_map)
 		fprintf(x->perf_map, "%" PRIxPTR " %x %#" PRIx64 "%s\n", (uintptr_t)u->entry,
 			u->code_len, u->pc, flags & JIT_COUNT ? "" : "_hot");
