@@ -333,6 +333,15 @@ void x64_detach(struct x64_gen *g, int pinned)
 	}
 }
 
+/* A wide value behind a TRUNC must not live in a register that is kept as a narrow slot. */
+static bool as_wide(const struct x64_gen *g, ir_val v, int pinned)
+{
+	for (unsigned k = 0; k < g->n_pins; k++)
+		if (g->pins[k].reg == pinned)
+			return g->pins[k].size == ir_bytes(g->ir->insns[v].type);
+	return true;
+}
+
 void x64_assign(struct x64_gen *g, ir_val v, int pinned)
 {
 	struct x64_val *x;
@@ -347,7 +356,7 @@ void x64_assign(struct x64_gen *g, ir_val v, int pinned)
 		g->locked |= bit(r);
 	x64_detach(g, pinned);
 	load(g, v, pinned);
-	if (r == X64_NONE || !(g->pool & bit(r)) || g->owner[r] != v)
+	if (r == X64_NONE || !(g->pool & bit(r)) || g->owner[r] != v || !as_wide(g, v, pinned))
 		return;
 	/* it is read from there from now on */
 	g->owner[r] = IR_NONE;

@@ -427,8 +427,8 @@ static void find_wants(struct x64_gen *g)
 			enum ir_op op = g->ir->insns[v].op;
 
 			if (v >= barrier && v + 1 > s->touched && g->vals[v].want == X64_NONE &&
-			    xmm == g->pins[s->pin].xmm && op != IR_GET && op != IR_TGET &&
-			    op != IR_CALL && op != IR_RMW)
+			    xmm == g->pins[s->pin].xmm && ir_bytes(t) == s->size && op != IR_GET &&
+			    op != IR_TGET && op != IR_CALL && op != IR_RMW)
 				g->vals[v].want = g->pins[s->pin].reg;
 		}
 		s->touched = i + 1;

@@ -137,6 +137,13 @@ START_TEST(random_code_does_the_same_on_both_engines)
 }
 END_TEST
 
+/* A value of 64 bits lived in the register of a slot of 32. */
+START_TEST(what_differed_once_does_not_again)
+{
+	check_batch(32, 94 * UINT64_C(0x9e3779b97f4a7c15));
+}
+END_TEST
+
 static void cases(TCase *t)
 {
 	struct err e = { 0 };
@@ -146,6 +153,7 @@ static void cases(TCase *t)
 		exit(77);
 	}
 	tcase_add_test(t, random_code_does_the_same_on_both_engines);
+	tcase_add_test(t, what_differed_once_does_not_again);
 }
 
 int main(void)

@@ -19,6 +19,7 @@
 #include "emul/core/machine.h"
 #include "emul/core/ram.h"
 #include "emul/isa/x86/x86_cpu.h"
+#include "emul/jit/engines.h"
 
 /* The image: tables of the machine first, then slots, then records. */
 enum {
@@ -350,6 +351,7 @@ int xb_run_engine(struct xb_batch *b, const struct engine_class *engine, struct 
 
 	if (r < 0)
 		return r;
+	jit_compile_after(run.m->engine, 0); /* each piece runs once */
 	r = run_machine(&run, b, e);
 	machine_free(run.m);
 	return r;
