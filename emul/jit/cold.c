@@ -96,14 +96,29 @@ static bool stops(struct jit_vcpu *v, const uint8_t *host)
 	return atomic_load_explicit(&v->cpu->pending, memory_order_relaxed) || heat(v, host);
 }
 
+/* To the page of the pc, when that is another. False: it cannot be fetched from, or in part only.
+ */
+static bool follow(struct jit_vcpu *v, struct jit_build *b)
+{
+	struct jit_fault fault;
+	uint64_t pc = *jit_pc(v);
+
+	if ((pc ^ b->pc) < PAGE) {
+		b->page.host += pc - b->pc;
+	} else if (!jit_mmu_fetch(v, pc, &b->page, &fault) || b->page.partial) {
+		return false; /* and if there is a fault it is found again, and raised */
+	}
+	b->pc = pc;
+	return true;
+}
+
 bool jit_cold_run(struct jit_vcpu *v, const struct jit_place *place)
 {
-	uint64_t *pc = jit_pc(v), page = *pc & ~(PAGE - 1);
-	uint8_t *host = place->host - (*pc - page);
 	struct jit_build b = {
 		.v = v,
 		.isa = v->engine->isa,
 		.ir = v->ir,
+		.pc = *jit_pc(v),
 		.mode = v->cpu->mode,
 		.page = *place,
 		.max_blocks = 1,
@@ -112,14 +127,10 @@ bool jit_cold_run(struct jit_vcpu *v, const struct jit_place *place)
 	enum jit_cold_end end = JIT_COLD_JUMPED;
 	bool done = false;
 
-	while (*pc - page < PAGE) {
-		b.pc = *pc;
-		b.page.host = host + (b.pc - page);
+	do {
 		if ((end != JIT_COLD_NEXT && stops(v, b.page.host)) || !step(v, &b, &end))
 			break;
 		done = true;
-		if (end == JIT_COLD_LEFT || place->partial)
-			break;
-	}
+	} while (end != JIT_COLD_LEFT && !place->partial && follow(v, &b));
 	return done;
 }

@@ -43,6 +43,7 @@ struct jit_place {
 	uint64_t off; /* in ram */
 	bool readonly;
 	bool partial; /* of a fetch: the rights are those of less than a page */
+	bool global;  /* translated in the same way in every address space */
 };
 
 /* The last region of the bus that was used: most look-ups are for the same RAM. */
@@ -95,6 +96,7 @@ struct jit_mmu {
 	struct jit_fetch_page fetch[1 << JIT_FETCH_BITS];
 	uint64_t bloom[(1 << JIT_BLOOM_BITS) / 64]; /* pages that code was found in */
 	uint32_t code_gen; /* part of the salt: changed when code entries must not match any more */
+	uint32_t code_local; /* regimes, as bits, that code outside of global pages ran in */
 };
 
 struct jit_work {
@@ -358,8 +360,8 @@ bool jit_build_one(struct jit_build *b, unsigned *len);
 
 /* cold.c */
 /*
- * Run code without compiling it, from the vCPU's pc on, for as long as it stays in the page and is
- * cold. False: nothing was done, as it is hot, or not to be had without compiling it.
+ * Run code without compiling it, from the vCPU's pc on, for as long as it is cold. False: nothing
+ * was done, as it is hot, or not to be had without compiling it.
  */
 bool jit_cold_run(struct jit_vcpu *v, const struct jit_place *place);
 /* Was the code at a host address ever jumped to, as far as is remembered? */

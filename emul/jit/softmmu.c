@@ -56,11 +56,15 @@ static void flush_first_level(struct jit_vcpu *v)
 
 /*
  * The salt of jump cache and return stack: any good hash of what decides which code an address
- * means. It is secret, so that a guest cannot make two tags equal.
+ * means. It is secret, so that a guest cannot make two tags equal. Where all code is in global
+ * pages, as that of a kernel, a switch of the address space changes nothing.
  */
 void jit_mmu_salt(struct jit_vcpu *v)
 {
-	uint64_t key = (uint64_t)v->mmu.code_gen << 32 | v->mmu.ctx_now;
+	unsigned regime = v->engine->isa->fetch_regime(v->cpu->mode);
+	bool local = v->mmu.code_local >> regime & 1;
+	uint64_t key =
+	    (uint64_t)v->mmu.code_gen << 32 | (local ? v->mmu.ctx_now : v->mmu.ctx_global);
 
 	key = jit_mix(key ^ v->engine->seed) ^ v->cpu->mode;
 	if (key != v->salt_key) {
@@ -279,6 +283,7 @@ bool jit_mmu_translate(struct jit_vcpu *v, uint64_t va, enum jit_access access, 
 	mask = e == &once ? 0 : (UINT64_C(1) << e->bits) - 1;
 	*pa = (e->pa & ~mask) | (va & mask);
 	place->partial = e == &once;
+	place->global = e->ctx == v->mmu.ctx_global;
 	if (jit_mmu_place(v, *pa, place) && e != &once && access != JIT_FETCH &&
 	    whole_page(place, *pa))
 		fill_first_level(v, va, regime, e, place);
@@ -299,6 +304,11 @@ bool jit_mmu_fetch(struct jit_vcpu *v, uint64_t va, struct jit_place *ret, struc
 		if (!ret->host || !whole_page(ret, pa)) {
 			v->engine->isa->bad_access(jit_state(v), va, JIT_FETCH, false, fault);
 			return false;
+		}
+		if (!ret->global && !(v->mmu.code_local >> regime & 1)) {
+			v->mmu.code_local |= UINT32_C(1) << regime;
+			jit_mmu_new_code_gen(v);
+			tag = (va & PAGE_MASK) ^ v->cpu->salt;
 		}
 		v->mmu.bloom[n / 64] |= UINT64_C(1) << (n % 64);
 		if (ret->partial)
@@ -337,6 +347,7 @@ void jit_flush_all(void *state)
 	m->next_space = 1;
 	m->spaces[0] = (struct jit_space){ m->space, m->ctx_now };
 	m->sizes = 0;
+	m->code_local = 0;
 	flush_first_level(v);
 	jit_mmu_new_code_gen(v);
 }

@@ -158,6 +158,10 @@ bool x64_late_alone(struct x64_gen *g, struct x64_late *l, struct x64_rm *m)
 
 	if (!l->from[1])
 		return false;
+	if (g->count) { /* what is seldom asks C right away */
+		l->from[0] = l->from[1];
+		return false;
+	}
 	x64_here(&g->a, l->from[1]);
 	l->from[0] = compare(g, &c);
 	*m = reached(l, l->index);
