@@ -302,6 +302,17 @@ void jit_slow_store(struct jit_cpu *cpu, uint64_t va, uint64_t v, uint64_t mem, 
 	store_any(&a, v);
 }
 
+void jit_slow_wrote(struct jit_cpu *cpu, uint64_t va, uint64_t mem, uintptr_t ra)
+{
+	struct access a = access_of(cpu, va, mem, ra, JIT_STORE);
+	struct jit_place place;
+	uint64_t pa;
+
+	place = find(&a, va, &pa);
+	if (place.host && !place.readonly)
+		wrote(a.v, &place, a.size);
+}
+
 /* Sixteen bytes are two accesses of eight; the first byte of the second page is found first. */
 void jit_slow_load128(struct jit_cpu *cpu, uint64_t va, uint64_t mem, uintptr_t ra, uint64_t ret[2])
 {

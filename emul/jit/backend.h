@@ -195,6 +195,8 @@ void jit_slow_store128(struct jit_cpu *cpu, uint64_t va, const uint64_t v[2], ui
 uint64_t jit_slow_rmw(struct jit_cpu *cpu, uint64_t va, uint64_t v, uint64_t mem, uintptr_t ra);
 uint64_t jit_slow_cmpxchg(struct jit_cpu *cpu, uint64_t va, uint64_t expect, uint64_t v,
 			  uint64_t mem, uintptr_t ra);
+/* A store was made beside code, and what is code has changed meanwhile. */
+void jit_slow_wrote(struct jit_cpu *cpu, uint64_t va, uint64_t mem, uintptr_t ra);
 void jit_slow_probe(struct jit_cpu *cpu, uint64_t va, uint64_t mem, uintptr_t ra);
 
 static inline struct ir_mem jit_mem_of(uint64_t bits)

@@ -178,6 +178,13 @@ static void do_due(struct jit_engine *en, bool barrier)
 	}
 }
 
+const _Atomic uint64_t *jit_watch_trap(struct jit_engine *en, uint64_t page)
+{
+	const struct jit_code_page *p = jit_watch_find(en, page);
+
+	return p ? &p->trap : NULL;
+}
+
 void jit_watch_barrier(struct jit_engine *en)
 {
 	full_fence();

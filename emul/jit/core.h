@@ -248,6 +248,8 @@ void jit_watch_remove(struct jit_engine *en, struct jit_code_page *p, struct jit
 void jit_watch_wrote(struct jit_engine *en, struct jit_vcpu *v, const uint8_t *host, unsigned len);
 /* Without code_barrier: would that change the unit whose code calls a slow path from ra? */
 bool jit_watch_hits(struct jit_engine *en, const uint8_t *host, unsigned len, uintptr_t ra);
+/* The granules of the page at that host address whose stores matter, or NULL. */
+const _Atomic uint64_t *jit_watch_trap(struct jit_engine *en, uint64_t page);
 /* What was written before is code from now on. */
 void jit_watch_barrier(struct jit_engine *en);
 /* This vCPU is in no code now, or (asleep) for some time. */

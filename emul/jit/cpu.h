@@ -30,6 +30,8 @@ struct jit_tlb {
 	uint64_t spare; /* makes it 32 bytes; softmmu.c keeps the physical page in it */
 };
 #define JIT_TLB_NEVER UINT64_C(0x800) /* neither a page nor low bits of an access in one */
+/* In a write tag: the page has code, and jit_cpu.watch of the entry says which stores matter. */
+#define JIT_TLB_WATCHED UINT64_C(0x400)
 
 /* Bits of the pending word. Generated code only asks whether it is zero. */
 enum {
@@ -64,6 +66,8 @@ struct jit_shadow {
 
 struct jit_cpu {
 	struct jit_tlb tlb[JIT_MAX_REGIMES][JIT_TLB_SIZE];
+	/* Of entries with JIT_TLB_WATCHED: a bit for each 64 bytes; set: a store there is for C. */
+	const _Atomic uint64_t *watch[JIT_MAX_REGIMES][JIT_TLB_SIZE];
 	struct jit_jump jump[1 << JIT_JUMP_BITS];
 	struct jit_shadow shadow[JIT_SHADOW_SIZE];
 	uint64_t salt;

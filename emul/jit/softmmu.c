@@ -193,6 +193,25 @@ static void note_large(struct jit_mmu *m, uint64_t va, unsigned bits)
 }
 
 /*
+ * The page has code: the thunk of slow stores makes those beside it. It looks at the granules
+ * behind the store once more, so it does not matter what others do meanwhile; and a page that is
+ * logged from now on is dirty then (jit_mmu_log_armed).
+ */
+static void fill_watched(struct jit_vcpu *v, struct jit_tlb *t, unsigned regime, uint64_t page,
+			 uint64_t host, const _Atomic uint8_t *flags)
+{
+	const _Atomic uint64_t *trap = jit_watch_trap(v->engine, host);
+
+	if (!trap)
+		return;
+	v->cpu->watch[regime][t - v->cpu->tlb[regime]] = trap;
+	__atomic_store_n(&t->write, page | JIT_TLB_WATCHED, __ATOMIC_SEQ_CST);
+	full_fence();
+	if (atomic_load(flags) & RAM_LOG)
+		tag_store(&t->write, JIT_TLB_NEVER);
+}
+
+/*
  * Stores take the fast path when nobody watches the page. Whoever begins to watch sets its flag
  * first and clears tags then (jit_mmu_protect); we set the tag first and look at the flag then.
  */
@@ -212,8 +231,12 @@ static void fill_first_level(struct jit_vcpu *v, uint64_t va, unsigned regime,
 	t->addend = host - page;
 	if (e->perms & JIT_PERM_READ)
 		tag_store(&t->read, page);
-	if (!write || atomic_load(flags) & (RAM_CODE | RAM_LOG))
+	if (!write || atomic_load(flags) & RAM_LOG)
 		return;
+	if (atomic_load(flags) & RAM_CODE) {
+		fill_watched(v, t, regime, page, host, flags);
+		return;
+	}
 	__atomic_store_n(&t->write, page, __ATOMIC_SEQ_CST);
 	full_fence();
 	if (atomic_load(flags) & (RAM_CODE | RAM_LOG))

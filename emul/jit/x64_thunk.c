@@ -132,10 +132,9 @@ static void call_c(struct x64_asm *a, const void *fn)
  * where 16 bytes are read or written: in front of the return address for stores (n is 1 plus that),
  * behind it for loads.
  */
-static void *make_slow(struct x64_asm *a, const void *fn, const char *what)
+static void slow_path(struct x64_asm *a, const void *fn, const char *what)
 {
 	static const uint8_t arg_regs[] = { RSI, RDX, RCX, R8, R9 };
-	void *at = here(a);
 
 	save_all(a, false);
 	x64_op(a, X_LEA | X_W, RDI, x64_mem(RBP, -(int32_t)sizeof(struct jit_cpu)));
@@ -152,14 +151,148 @@ static void *make_slow(struct x64_asm *a, const void *fn, const char *what)
 	x64_op(a, X_MOV_STORE | X_W, RAX, x64_mem(RSP, 8 + FRAME_AT(args)));
 	save_all(a, true);
 	x64_byte(a, 0xc3);
+}
+
+static void *make_slow(struct x64_asm *a, const void *fn, const char *what)
+{
+	void *at = here(a);
+
+	slow_path(a, fn, what);
 	return at;
 }
 
 /* args: 0 the address, 1 the access, 2 and 3 values, 4 and 5 a pair. */
+/* ---- stores beside code --------------------------------------------------------------------- */
+
+static const uint8_t beside_regs[] = { RAX, RCX, RDX, RSI, RDI };
+
+static void keep(struct x64_asm *a, bool restore)
+{
+	for (unsigned i = 0; i < sizeof(beside_regs); i++)
+		x64_op(a, (restore ? X_MOV_LOAD : X_MOV_STORE) | X_W, beside_regs[i],
+		       x64_mem(RSP, 8 + FRAME_AT(gpr) + beside_regs[i] * 8));
+}
+
+/*
+ * rax: the address, rcx: the access. To the ones in "no" when it is not little-endian and aligned,
+ * or its page is not the one in the TLB. Then rax is in the host's memory, rdx the granule (modulo
+ * 64), rsi where the granules are.
+ */
+static unsigned find_beside(struct x64_asm *a, uint8_t **no)
+{
+	enum { BIG = 0xff << 16, REGIME_AT = 32 };
+	int32_t tlb = X64_CPU(tlb);
+
+	_Static_assert(offsetof(struct ir_mem, size) == 0 && offsetof(struct ir_mem, big) == 2 &&
+			   offsetof(struct ir_mem, regime) == 4,
+		       "parts of an access");
+	x64_op(a, 0xf7, 0, x64_reg(RCX)); /* test ecx, BIG */
+	x64_u32(a, BIG);
+	no[0] = x64_jcc(a, CC_NE);
+	x64_mov_imm(a, RDX, UINT32_MAX); /* mask of the size */
+	x64_op(a, 0xd3, SH_SHL, x64_reg(RDX));
+	x64_op(a, 0xf7, 2, x64_reg(RDX)); /* not */
+	x64_op(a, X_TEST, RAX, x64_reg(RDX));
+	no[1] = x64_jcc(a, CC_NE);
+	x64_shift_imm(a, SH_SHR, true, RCX, REGIME_AT);
+	x64_op(a, X_MOVZXB, RCX, x64_reg(RCX));
+	x64_shift_imm(a, SH_SHL, false, RCX, JIT_TLB_BITS);
+	x64_mov(a, true, RDX, RAX);
+	x64_shift_imm(a, SH_SHR, true, RDX, JIT_PAGE_BITS);
+	x64_alu_imm(a, ALU_AND, false, x64_reg(RDX), JIT_TLB_SIZE - 1);
+	x64_alu(a, ALU_ADD, false, RDX, x64_reg(RCX)); /* the number of the entry */
+	x64_mov(a, false, RCX, RDX);
+	x64_shift_imm(a, SH_SHL, false, RCX, 5);
+	_Static_assert(sizeof(struct jit_tlb) == 1 << 5, "the index is scaled by a shift");
+	x64_mov(a, true, RSI, RAX);
+	x64_alu_imm(a, ALU_AND, true, x64_reg(RSI), -(1 << JIT_PAGE_BITS));
+	x64_alu_imm(a, ALU_OR, true, x64_reg(RSI), (int32_t)JIT_TLB_WATCHED);
+	x64_alu(a, ALU_CMP, true, RSI,
+		x64_mem_index(RBP, RCX, 0, tlb + (int32_t)offsetof(struct jit_tlb, write)));
+	no[2] = x64_jcc(a, CC_NE);
+	x64_op(a, X_MOV_LOAD | X_W, RSI, x64_mem_index(RBP, RDX, 3, X64_CPU(watch)));
+	x64_mov(a, true, RDX, RAX);
+	x64_shift_imm(a, SH_SHR, true, RDX, 6);
+	x64_alu(a, ALU_ADD, true, RAX,
+		x64_mem_index(RBP, RCX, 0, tlb + (int32_t)offsetof(struct jit_tlb, addend)));
+	return 3;
+}
+
+/* The value in rdi to [rax]; the size in cl. */
+static void store_beside(struct x64_asm *a)
+{
+	static const uint32_t ops[] = { X_MOVB_STORE, X_MOVW_STORE, X_MOV_STORE,
+					X_MOV_STORE | X_W };
+	uint8_t *done[3], *next;
+
+	for (unsigned size = 0; size < 4; size++) {
+		if (size < 3) {
+			x64_op_ib(a, 0x80, ALU_CMP, x64_reg(RCX), (uint8_t)size);
+			next = x64_jcc8(a, CC_NE);
+		}
+		x64_op(a, ops[size], RDI, x64_mem(RAX, 0));
+		if (size < 3) {
+			done[size] = x64_jmp8(a);
+			x64_here8(a, next);
+		}
+	}
+	for (unsigned i = 0; i < 3; i++)
+		x64_here8(a, done[i]);
+}
+
+/* rcx = the granules; carry: the one in rdx is set. */
+static void look_at_granule(struct x64_asm *a)
+{
+	x64_op(a, X_MOV_LOAD | X_W, RCX, x64_mem(RSI, 0));
+	x64_op(a, 0xa3 | X_0F | X_W, RDX, x64_reg(RCX)); /* bt */
+}
+
+/*
+ * A store to a page with code, but beside it, needs no C: jit_cpu.watch. As there, who stores looks
+ * behind the store once more (code_watch.c). Falls through for all others, with registers as they
+ * were.
+ */
+static void make_beside(struct x64_asm *a, const void *wrote)
+{
+	struct x64_rm args = x64_mem(RSP, 8 + FRAME_AT(args)), mem = args, value = args;
+	uint8_t *no[8], *late;
+	unsigned n;
+
+	mem.disp += 8;
+	value.disp += 16;
+	keep(a, false);
+	x64_op(a, X_MOV_LOAD | X_W, RAX, args);
+	x64_op(a, X_MOV_LOAD | X_W, RCX, mem);
+	n = find_beside(a, no);
+	look_at_granule(a);
+	no[n++] = x64_jcc(a, CC_B);
+	x64_op(a, X_TEST | X_W, RCX, x64_reg(RCX)); /* no code at all: C knows what to do */
+	no[n++] = x64_jcc(a, CC_E);
+	x64_op(a, X_MOV_LOAD, RCX, mem);
+	x64_op(a, X_MOV_LOAD | X_W, RDI, value);
+	store_beside(a);
+	x64_byte(a, 0xf0); /* lock or dword [rsp], 0: a full barrier */
+	x64_alu_imm(a, ALU_OR, false, x64_mem(RSP, 0), 0);
+	look_at_granule(a);
+	late = x64_jcc(a, CC_B);
+	keep(a, true);
+	x64_byte(a, 0xc3);
+	x64_here(a, late);
+	keep(a, true);
+	x64_jmp_far(a, wrote);
+	while (n--)
+		x64_here(a, no[n]);
+	keep(a, true);
+}
+
 static void make_slow_paths(struct x64_thunks *t, struct x64_asm *a)
 {
+	void *wrote = make_slow(a, jit_slow_wrote, "01r");
+
 	t->load = make_slow(a, jit_slow_load, "01r");
-	t->store = make_slow(a, jit_slow_store, "021r");
+	t->store = here(a);
+	make_beside(a, wrote);
+	slow_path(a, jit_slow_store, "021r");
 	t->load128 = make_slow(a, jit_slow_load128, "01rp");
 	t->store128 = make_slow(a, jit_slow_store128, "0p1r");
 	t->rmw = make_slow(a, jit_slow_rmw, "021r");

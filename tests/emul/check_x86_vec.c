@@ -432,10 +432,117 @@ START_TEST(rows_do_what_the_host_does)
 }
 END_TEST
 
+/* ---- states that are saved, and that MMX and x87 share --------------------------------------- */
+
+/* Pieces of code: "@40" is the address of the data and 0x40, "!400" of other memory. */
+static const char *const states[] = {
+	/* x87 and XMM registers through FXSAVE and FXRSTOR; tags, and what is in empty registers */
+	"dbe3 db2c25@40 db2c25@4a d92c25@68 d8c1 0f100425@0 0f100c25@10 0fae0425!400 dbe3 d9e8 "
+	"0f57c0 "
+	"0f57c9 0fae0c25!400 0f110425@20 0f110c25@30 8b0425!400 890425@68 0fb70425!404 890425@6c "
+	"dd3425@80 "
+	"c70425@8c00000000 c70425@9000000000 c70425@9400000000 c70425@9800000000",
+	/* FNSAVE, FRSTOR */
+	"dbe3 db2c25@40 db2c25@4a d92c25@68 dec9 d9e8 dd3425!400 d9ee dd2425!400 dd3425@80 "
+	"c70425@8c00000000 c70425@9000000000 c70425@9400000000 c70425@9800000000",
+	/* FLDENV with another top: the registers stay where they are */
+	"dbe3 db2c25@40 db2c25@4a d9e8 d93425!400 66810425!4040018 d92425!400 dd3425@80 "
+	"c70425@8c00000000 c70425@9000000000 c70425@9400000000 c70425@9800000000",
+	/* MMX behind x87: top, tags and exponents */
+	"dbe3 db2c25@40 db2c25@4a d9e8 0f6f1c25@0 0ffcdb 0f7f1c25@8 dd3425@80 "
+	"c70425@8c00000000 c70425@9000000000 c70425@9400000000 c70425@9800000000",
+	/* EMMS empties all, x87 goes on */
+	"dbe3 0f6f0425@0 0f6f3c25@8 0f77 d9e8 d9eb dec1 9bdfe0 db3c25@20 dd3425@80 "
+	"c70425@8c00000000 c70425@9000000000 c70425@9400000000 c70425@9800000000",
+	/* words alone */
+	"dbe3 d9e8 d9ee d8f1 dfe0 dd3c25@0 d93c25@8 dbe2 dd3c25@10 dbe3 0f77",
+	/* masked stores */
+	"0f77 0f6f0425@0 0f6f0c25@8 488d3c25@20 0ff7c1 0f77 0f100425@40 0f100c25@50 488d3c25@31 "
+	"660ff7c1",
+	/* MXCSR with bits that must be zero */
+	"0fae1425@0 0fae1c25@8",
+	/* 16 bytes must be aligned */
+	"0f280425@1",
+	"0f100425@1 0f110425@23",
+};
+
+static void assemble(struct out *o, const char *text)
+{
+	char *end;
+
+	while (*text) {
+		if (*text == ' ') {
+			text++;
+		} else if (*text == '@' || *text == '!') {
+			char digits[4] = { 0 };
+			unsigned n = (unsigned)strspn(text + 1, "0123456789abcdef");
+
+			/* an immediate may follow: an address has at most three digits in "!", two
+			 * in "@" */
+			n = MIN(n, *text == '@' ? 2u : 3u);
+			memcpy(digits, text + 1, n);
+			put_le32(o->p, (uint32_t)((*text == '@' ? o->data : XB_BASE + 0x8000) +
+						  strtoul(digits, &end, 16)));
+			o->p += 4;
+			text += 1 + n;
+		} else {
+			*o->p++ = (uint8_t)strtoul((const char[]){ text[0], text[1], 0 }, NULL, 16);
+			text += 2;
+		}
+	}
+}
+
+START_TEST(states_are_saved_as_by_the_host)
+{
+	enum { TIMES = 20 };
+	const struct engine_class *engines[] = { &interpreter_engine, &jit_engine };
+	unsigned n = ARRAY_SIZE(states) * TIMES, bad = 0;
+	uint64_t seed = number("VMD_X86_SEED", 1);
+	struct piece *pieces = calloc(n, sizeof(*pieces));
+	struct xb_batch start, host;
+	struct err e = { 0 };
+
+	ck_assert(pieces && !xb_init(&start, n, &e) && !xb_init(&host, n, &e));
+	for (unsigned i = 0; i < n; i++) {
+		struct piece *p = &pieces[i];
+		struct xb_record *r = xb_record(&start, i);
+		struct out o = { p->code,
+				 xb_record_addr(&start, i) + offsetof(struct xb_record, data) };
+
+		xb_fill(r, xb_record_addr(&start, i), &seed);
+		float80(r->data + 0x40, &seed);
+		float80(r->data + 0x4a, &seed);
+		put_le16(r->data + FCW, (uint16_t)(0x7f | (xb_random(&seed) & 0xf00)));
+		assemble(&o, states[i / TIMES]);
+		p->len = p->insn_len = (unsigned)(o.p - p->code);
+		p->before = *r;
+		xb_put(&start, i, p->code, p->len);
+	}
+	xb_copy(&host, &start);
+	ck_assert_msg(!xb_run_host(&host, &e), "%s", e.msg);
+	for (unsigned i = 0; i < 7 * TIMES; i++) /* the others may fault */
+		ck_assert_uint_eq(xb_record(&host, i)->trap, XB_NO_TRAP);
+	for (unsigned k = 0; k < ARRAY_SIZE(engines); k++) {
+		struct xb_batch ours;
+
+		ck_assert(!xb_init(&ours, n, &e));
+		xb_copy(&ours, &start);
+		ck_assert_msg(!xb_run_engine(&ours, engines[k], &e), "%s", e.msg);
+		for (unsigned i = 0; i < n && bad < SHOWN; i++)
+			bad += !same(&pieces[i], xb_record(&host, i), xb_record(&ours, i),
+				     engines[k]->name);
+		xb_free(&ours);
+	}
+	free(pieces);
+	ck_assert_msg(!bad, "states differ");
+}
+END_TEST
+
 static void cases(TCase *t)
 {
 #if defined(__x86_64__)
 	tcase_add_test(t, rows_do_what_the_host_does);
+	tcase_add_test(t, states_are_saved_as_by_the_host);
 #else
 	(void)t;
 	printf("the host is no x86-64\n");
