@@ -275,8 +275,11 @@ static void from_scalar(const struct vec_op *o, struct vec *r)
 		*r = o->v[0];
 		vec_set(r, lane, o->imm >> 8 & 255, o->scalar);
 		break;
-	case IR_VINS: *r = o->v[0]; /* fall through */
-	default: vec_set(r, lane, 0, o->scalar); break;
+	default: /* VINS, VFROM */
+		if (o->op == IR_VINS)
+			*r = o->v[0];
+		vec_set(r, lane, 0, o->scalar);
+		break;
 	}
 }
 
