@@ -34,12 +34,16 @@ storage_libstorage_la_SOURCES = \
 	storage/qcow2_check.c \
 	storage/qcow2_commit.c \
 	storage/qcow2_create.c \
+	storage/qcow2_crypt.c \
+	storage/qcow2_ext.c \
 	storage/qcow2_header.c \
+	storage/qcow2_l1.c \
 	storage/qcow2_map.c \
 	storage/qcow2_pack.c \
 	storage/qcow2_ref.c \
 	storage/qcow2_resize.c \
 	storage/qcow2_snapshot.c \
+	storage/qcow2_snapshot_table.c \
 	storage/qcow2_write.c \
 	storage/qed.c \
 	storage/queue.c storage/queue.h \

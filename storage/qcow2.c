@@ -1,6 +1,6 @@
 /*
  * qcow2: the image format of QEMU, versions 2 and 3, read and written. Not supported, and refused
- * by name: external data files, encryption, extended L2 entries. Persistent bitmaps are dropped
+ * by name: external data files, extended L2 entries. Persistent bitmaps are dropped
  * from use (their autoclear bit is cleared) when the image is opened for writing.
  */
 #include <stdio.h>
@@ -20,10 +20,14 @@ static void q2_info(struct disk *d, struct disk_info *i)
 	i->dirty = q->incompatible & Q2_DIRTY;
 	i->corrupt = q->incompatible & Q2_CORRUPT;
 	i->snapshots = q->snapshot_n;
+	i->encrypted = q->crypt;
 	snprintf(i->detail, sizeof(i->detail),
-		 "compat=%s\nrefcount_bits=%u\nlazy_refcounts=%s\ncompression_type=%s\n",
+		 "compat=%s\nrefcount_bits=%u\nlazy_refcounts=%s\ncompression_type=%s\n%s",
 		 q->version == 3 ? "1.1" : "0.10", 1u << q->refcount_order,
-		 q->compatible & Q2_LAZY ? "on" : "off", q->codec == CODEC_ZSTD ? "zstd" : "zlib");
+		 q->compatible & Q2_LAZY ? "on" : "off", q->codec == CODEC_ZSTD ? "zstd" : "zlib",
+		 q->crypt == Q2_CRYPT_LUKS  ? "encrypt.format=luks\n"
+		 : q->crypt == Q2_CRYPT_AES ? "encrypt.format=aes\n"
+					    : "");
 }
 
 extern const struct disk_format qcow2_format;

@@ -55,7 +55,10 @@ enum { /* header extensions */
        Q2_EXT_BACKING_FORMAT = (int)0xe2792aca,
        Q2_EXT_FEATURES = 0x6803f857,
        Q2_EXT_BITMAPS = 0x23852875,
+       Q2_EXT_LUKS = 0x0537be77,
 };
+
+enum { Q2_CRYPT_NONE, Q2_CRYPT_AES, Q2_CRYPT_LUKS };
 
 #define Q2_COPIED     (UINT64_C(1) << 63) /* refcount is exactly one */
 #define Q2_COMPRESSED (UINT64_C(1) << 62)
@@ -68,6 +71,12 @@ enum { /* header extensions */
 #define Q2_REFTABLE_BYTES_MAX (8 * MiB)
 #define Q2_SNAPSHOTS_MAX      65536u
 #define Q2_BACKING_MAX        1023u
+
+/* A header extension, as in the file. */
+struct q2_ext {
+	uint32_t type, len;
+	uint8_t *data;
+};
 
 /* A piece of a table in memory. */
 struct slice {
@@ -104,6 +113,11 @@ struct qcow2 {
 	bool header_doubt; /* a write of it failed */
 	enum codec codec;
 	bool has_bitmaps;
+	uint32_t crypt;              /* Q2_CRYPT_... */
+	uint64_t luks_off, luks_len; /* of the LUKS header in the file */
+	struct q2_ext *ext;
+	unsigned ext_n;
+	uint64_t backing_off; /* of the name, in the header */
 
 	uint64_t *l1;
 	uint32_t l1_entries;
@@ -154,6 +168,23 @@ int q2_check_table(struct disk *d, uint64_t off, uint64_t len, const char *what,
 int q2_load_table(struct disk *d, uint64_t off, uint32_t n, uint64_t **ret, struct err *e);
 int q2_store_table(struct disk *d, uint64_t off, const uint64_t *t, uint32_t n, uint64_t clear,
 		   struct err *e);
+
+/* qcow2_ext.c */
+int q2_parse_extensions(struct disk *d, const uint8_t *h, size_t len, struct err *e);
+int q2_parse_backing(struct disk *d, const uint8_t *h, size_t len, struct err *e);
+void q2_extensions_free(struct qcow2 *q);
+const struct q2_ext *q2_extension(const struct qcow2 *q, uint32_t type); /* NULL: there is none */
+/* In memory; data NULL takes it away. */
+int q2_extension_set(struct qcow2 *q, uint32_t type, const void *data, uint32_t len, struct err *e);
+int q2_write_extensions(struct disk *d, struct err *e); /* durable afterwards */
+int q2_set_backing(struct disk *d, const char *name, const char *format, struct err *e);
+
+/* qcow2_crypt.c */
+int q2_crypt_open(struct disk *d, struct err *e);
+/* x is data at off of the disk: how it is enciphered, if it is. */
+void q2_seal(const struct qcow2 *q, uint64_t off, struct extent *x);
+/* The key of old AES images: the start of the passphrase. */
+int q2_aes_cipher(const struct disk_secret *s, struct cipher **ret, struct err *e);
 
 /* qcow2_cache.c */
 int q2_cache_init(struct disk *d, struct err *e);
@@ -211,14 +242,34 @@ int q2_flush(struct disk *d, struct err *e);
 int q2_settle(struct disk *d, struct err *e); /* until nothing is dirty */
 int q2_finish(struct disk *d, struct err *e);
 
-/* qcow2_snapshot.c */
+/* qcow2_l1.c: what to do for each stretch of clusters that a tree of tables uses. */
+typedef int q2_walk_fn(struct disk *d, uint64_t first, uint64_t n, int delta, struct err *e);
+/* Everything that an L1 table reaches, and its L2 tables. The tables in the file are current. */
+int q2_walk_l1(struct disk *d, const uint64_t *l1, uint32_t n, q2_walk_fn *fn, int delta,
+	       struct err *e);
+/* For q2_walk_l1: can each be counted once more? */
+int q2_can_add(struct disk *d, uint64_t first, uint64_t n, int delta, struct err *e);
+/* An L1 table in new clusters, without the marks; *off: where. */
+int q2_copy_l1(struct disk *d, uint64_t *off, const uint64_t *l1, uint32_t n, struct err *e);
+/* Another L1 table and size become the active ones, by one write of the header. */
+int q2_activate(struct disk *d, uint64_t *l1, uint32_t n, uint64_t off, uint64_t size,
+		struct err *e);
+/* The "refcount one" marks of the active tables, from the counts; settles. */
+int q2_mark_owned(struct disk *d, struct err *e);
+int q2_make_empty(struct disk *d, struct err *e);
+
+/* qcow2_snapshot_table.c */
+enum { Q2_EXTRA_VMSTATE = 0, Q2_EXTRA_SIZE = 8, Q2_EXTRA_ICOUNT = 16, Q2_EXTRA_LEN = 24 };
 int q2_snapshots_load(struct disk *d, struct err *e);
 void q2_snapshots_free(struct qcow2 *q);
+void q2_snapshot_clear(struct q2_snapshot *s);
+/* The table elsewhere, then the header, then the old table goes. The list stays the caller's. */
+int q2_snapshots_store(struct disk *d, const struct q2_snapshot *list, uint32_t n, struct err *e);
+
+/* qcow2_snapshot.c */
 int q2_snapshot_create(struct disk *d, const char *name, struct err *e);
 int q2_snapshot_delete(struct disk *d, const char *name, struct err *e);
 int q2_snapshot_revert(struct disk *d, const char *name, struct err *e);
-/* The "refcount one" marks of the active tables, from the counts; settles. */
-int q2_mark_owned(struct disk *d, struct err *e);
 int q2_snapshot_view(struct disk *d, const char *name, struct err *e);
 int q2_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n, struct err *e);
 

@@ -141,6 +141,7 @@ static int tally_all(struct tally *t, struct err *e)
 	use_bytes(t, q->reftable_off, (uint64_t)q->reftable_entries * 8, "the refcount table");
 	use_bytes(t, q->l1_off, (uint64_t)q->l1_entries * 8, "the L1 table");
 	use_bytes(t, q->snapshots_off, q->snapshots_len, "the snapshot table");
+	use_bytes(t, q->luks_off, q->luks_len, "the LUKS header");
 	tally_blocks(t);
 	r = tally_l1(t, q->l1, q->l1_entries, true, e);
 	for (uint32_t i = 0; r == 0 && i < q->snapshot_n; i++) {

@@ -7,9 +7,19 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "storage/luks.h"
 #include "storage/qcow2.h"
 
-enum { OPT_CLUSTER_SIZE, OPT_COMPAT, OPT_REFCOUNT_BITS, OPT_LAZY, OPT_COMPRESSION, OPTS };
+enum {
+	OPT_CLUSTER_SIZE,
+	OPT_COMPAT,
+	OPT_REFCOUNT_BITS,
+	OPT_LAZY,
+	OPT_COMPRESSION,
+	OPT_CRYPT,
+	OPT_ITERATIONS,
+	OPTS
+};
 
 const struct format_option q2_options[] = {
 	[OPT_CLUSTER_SIZE] = { "cluster_size", "64K",
@@ -18,14 +28,22 @@ const struct format_option q2_options[] = {
 	[OPT_REFCOUNT_BITS] = { "refcount_bits", "16", "width of a refcount: 1, 2, 4 ... 64" },
 	[OPT_LAZY] = { "lazy_refcounts", "off", "whether other writers may postpone refcounts" },
 	[OPT_COMPRESSION] = { "compression_type", "zlib", "zlib or zstd" },
+	[OPT_CRYPT] = { "encrypt.format", "off", "off, luks, or aes (old and weak)" },
+	[OPT_ITERATIONS] = { "encrypt.iterations", "0",
+			     "work of one try of the passphrase; 0: about a second" },
 	[OPTS] = { NULL, NULL, NULL },
 };
 
 struct plan {
 	uint32_t version, cluster_bits, refcount_order, compression;
 	bool lazy;
+	uint32_t crypt;
+	uint64_t iterations;
+	uint8_t *luks; /* the header; owned */
+	size_t luks_len;
 	uint64_t l1_entries;
-	uint64_t table, blocks, l1, clusters; /* in clusters: how many of each, and of all */
+	/* In clusters: how many of each, and of all. They lie in this order. */
+	uint64_t table, blocks, l1, luks_n, clusters;
 };
 
 static int bad_value(const char *name, const char *v, struct err *e)
@@ -37,6 +55,36 @@ static int parse_switch(const char *name, const char *v, bool *ret, struct err *
 {
 	*ret = !strcmp(v, "on");
 	return *ret || !strcmp(v, "off") ? 0 : bad_value(name, v, e);
+}
+
+static int parse_crypt(const struct create_args *a, struct plan *p, struct err *e)
+{
+	const char *v = a->values[OPT_CRYPT], *n = a->values[OPT_ITERATIONS];
+
+	if (!strcmp(v, "luks"))
+		p->crypt = Q2_CRYPT_LUKS;
+	else if (!strcmp(v, "aes"))
+		p->crypt = Q2_CRYPT_AES;
+	else if (strcmp(v, "off"))
+		return bad_value("encrypt.format", v, e);
+	if (p->crypt && !a->secret)
+		return err_secret(e, "an encrypted image needs a passphrase");
+	if (!size_parse(n, &p->iterations) || p->iterations > LUKS_ITERATIONS_MAX)
+		return bad_value("encrypt.iterations", n, e);
+	return 0;
+}
+
+static int make_luks(const struct create_args *a, struct plan *p, struct err *e)
+{
+	struct luks1_new n = { "aes", "xts-plain64", "sha256", 64, (uint32_t)p->iterations };
+	struct luks l;
+	int r;
+
+	if (p->crypt != Q2_CRYPT_LUKS)
+		return 0;
+	r = luks1_make(&n, a->secret, &p->luks, &p->luks_len, &l, e);
+	luks_forget(&l);
+	return r;
 }
 
 static int parse_values(const struct create_args *a, struct plan *p, struct err *e)
@@ -83,13 +131,15 @@ static int plan_layout(uint64_t size, struct plan *p, struct err *e)
 		return r;
 	}
 	p->l1 = (p->l1_entries * 8 + cluster - 1) / cluster;
+	p->luks_n = (p->luks_len + cluster - 1) / cluster;
 	p->table = p->blocks = 1;
 	do {
 		before = p->clusters;
-		p->clusters = 1 + p->table + p->blocks + p->l1;
+		p->clusters = 1 + p->table + p->blocks + p->l1 + p->luks_n;
 		p->blocks = (p->clusters + per_block - 1) / per_block;
 		p->table = (p->blocks + per_table - 1) / per_table;
-	} while (p->clusters != before || p->clusters != 1 + p->table + p->blocks + p->l1);
+	} while (p->clusters != before ||
+		 p->clusters != 1 + p->table + p->blocks + p->l1 + p->luks_n);
 	return 0;
 }
 
@@ -130,6 +180,7 @@ static int fill_header(uint8_t *h, const struct create_args *a, const struct pla
 	put_be32(h + Q2_AT_CLUSTER_BITS, p->cluster_bits);
 	put_be64(h + Q2_AT_SIZE, a->size);
 	put_be32(h + Q2_AT_L1_ENTRIES, (uint32_t)p->l1_entries);
+	put_be32(h + Q2_AT_CRYPT, p->crypt);
 	put_be64(h + Q2_AT_REFTABLE_OFF, cluster);
 	put_be32(h + Q2_AT_REFTABLE_CLUSTERS, (uint32_t)p->table);
 	put_be64(h + Q2_AT_L1_OFF, p->l1 ? (1 + p->table + p->blocks) * cluster : 0);
@@ -144,6 +195,13 @@ static int fill_header(uint8_t *h, const struct create_args *a, const struct pla
 	if (a->backing)
 		at = put_extension(h, at, (uint32_t)Q2_EXT_BACKING_FORMAT, a->backing_format,
 				   strlen(a->backing_format));
+	if (p->luks) {
+		uint8_t where[16];
+
+		put_be64(where, (p->clusters - p->luks_n) * cluster);
+		put_be64(where + 8, p->luks_len);
+		at = put_extension(h, at, Q2_EXT_LUKS, where, sizeof(where));
+	}
 	if (p->version == 3 && at + 8 + 8 * 48 + 8 + name <= cluster)
 		at = put_features(h, at);
 	at += 8;
@@ -174,8 +232,14 @@ int q2_create(struct file *f, const struct create_args *a, struct err *e)
 	struct plan p = { 0 };
 	autofree uint8_t *buf = NULL;
 	uint64_t cluster;
+	autofree uint8_t *luks = NULL;
 	int r = parse_values(a, &p, e);
 
+	if (r == 0)
+		r = parse_crypt(a, &p, e);
+	if (r == 0)
+		r = make_luks(a, &p, e);
+	luks = p.luks;
 	if (r == 0)
 		r = plan_layout(a->size, &p, e);
 	if (r < 0)
@@ -190,5 +254,7 @@ int q2_create(struct file *f, const struct create_args *a, struct err *e)
 	for (uint64_t i = 0; i < p.blocks; i++)
 		put_be64(buf + cluster + i * 8, (1 + p.table + i) * cluster);
 	fill_counts(buf + (1 + p.table) * cluster, &p);
+	if (luks)
+		memcpy(buf + (p.clusters - p.luks_n) * cluster, luks, p.luks_len);
 	return r < 0 ? r : file_pwrite(f, 0, buf, p.clusters * cluster, e);
 }

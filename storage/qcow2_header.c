@@ -134,7 +134,6 @@ static int parse_compression(struct disk *d, const uint8_t *h, struct err *e)
 static int parse_fixed(struct disk *d, const uint8_t *h, size_t len, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(d);
-	uint32_t crypt = be32(h + Q2_AT_CRYPT);
 	int r = 0;
 
 	q->version = be32(h + Q2_AT_VERSION);
@@ -153,61 +152,10 @@ static int parse_fixed(struct disk *d, const uint8_t *h, size_t len, struct err 
 		r = parse_version3(d, h, MIN(len, q->cluster_size), e);
 	if (r == 0)
 		r = parse_compression(d, h, e);
-	if (r == 0 && crypt)
-		r = err_lacking(e, "%s is encrypted (%s), which is not supported", image_name(d),
-				crypt == 1   ? "AES"
-				: crypt == 2 ? "LUKS"
-					     : "an unknown method");
+	q->crypt = be32(h + Q2_AT_CRYPT);
 	d->size = be64(h + Q2_AT_SIZE);
 	d->unit = q->cluster_size;
 	return r;
-}
-
-static char *copy_name(const uint8_t *p, uint32_t len)
-{
-	return memchr(p, 0, len) ? NULL : strndup((const char *)p, len);
-}
-
-/* The spec, "Header extensions". Unknown ones stay where they are: we never move them. */
-static int parse_extensions(struct disk *d, const uint8_t *h, size_t len, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(d);
-	size_t at = q->header_len, end = MIN(len, q->cluster_size);
-	uint64_t backing = be64(h + Q2_AT_BACKING_OFF);
-
-	if (backing > at && backing < end)
-		end = backing;
-	while (at + 8 <= end && be32(h + at)) {
-		uint32_t type = be32(h + at), n = be32(h + at + 4);
-
-		if (n > end - at - 8)
-			return err_damaged(e, "%s: header extension %#x is longer than the header",
-					   image_name(d), type);
-		if (type == (uint32_t)Q2_EXT_BACKING_FORMAT && !d->backing_format && n < 64)
-			d->backing_format = copy_name(h + at + 8, n);
-		if (type == Q2_EXT_BITMAPS)
-			q->has_bitmaps = true;
-		at += 8 + round_up(n, 8);
-	}
-	return 0;
-}
-
-static int parse_backing(struct disk *d, const uint8_t *h, size_t len, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(d);
-	uint64_t off = be64(h + Q2_AT_BACKING_OFF);
-	uint32_t n = be32(h + Q2_AT_BACKING_LEN);
-
-	if (!off || !n)
-		return 0;
-	if (n > Q2_BACKING_MAX || !range_fits(off, n, MIN(len, q->cluster_size)))
-		return err_damaged(e, "%s: the name of the backing image is not in the header",
-				   image_name(d));
-	d->backing_name = copy_name(h + off, n);
-	if (!d->backing_name)
-		return err_damaged(e, "%s: the name of the backing image is not a name",
-				   image_name(d));
-	return 0;
 }
 
 static int load_l1(struct disk *d, const uint8_t *h, struct err *e)
@@ -333,9 +281,11 @@ int q2_open(struct disk *d, struct err *e)
 		return err_damaged(e, "%s is not a qcow2 image", image_name(d));
 	r = parse_fixed(d, h, len, e);
 	if (r == 0)
-		r = parse_extensions(d, h, len, e);
+		r = q2_parse_extensions(d, h, len, e);
 	if (r == 0)
-		r = parse_backing(d, h, len, e);
+		r = q2_parse_backing(d, h, len, e);
+	if (r == 0)
+		r = q2_crypt_open(d, e);
 	if (r == 0)
 		r = load_l1(d, h, e);
 	if (r == 0)
@@ -357,6 +307,7 @@ void q2_close(struct disk *d)
 
 	q2_cache_free(q);
 	q2_snapshots_free(q);
+	q2_extensions_free(q);
 	free(q->l1);
 	free(q->l1_dirty);
 	free(q->l1_changed);

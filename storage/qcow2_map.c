@@ -110,6 +110,7 @@ static int classify(struct disk *d, uint64_t entry, uint64_t off, struct extent 
 		x->kind = EXTENT_DATA;
 		x->off = (entry & Q2_OFFSET) + in;
 		x->flags = entry & Q2_COPIED ? EXTENT_IN_PLACE : 0;
+		q2_seal(q, off, x);
 	}
 	return 0;
 }

@@ -299,6 +299,7 @@ static int check_free(struct disk *d, uint64_t first, uint64_t n, struct err *e)
 	if (!first || ranges_overlap(off, len, q->l1_off, (uint64_t)q->l1_entries * 8) ||
 	    ranges_overlap(off, len, q->reftable_off, (uint64_t)q->reftable_entries * 8) ||
 	    ranges_overlap(off, len, q->snapshots_off, q->snapshots_len) ||
+	    ranges_overlap(off, len, q->luks_off, q->luks_len) ||
 	    ranges_overlap(off, len, block, q->cluster_size)) {
 		int r = err_damaged(e, "%s: cluster %llu is a table but counted as free",
 				    disk_file(d)->name, (unsigned long long)first);

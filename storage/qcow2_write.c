@@ -137,6 +137,7 @@ int q2_alloc(struct disk *d, uint64_t off, uint64_t want, struct extent *x, stru
 		x->off = entry & Q2_OFFSET;
 		x->token = REUSED;
 		set_extent(q, x, off, want, 1);
+		q2_seal(q, off - x->head, x);
 		return 0;
 	}
 	r = q2_take_clusters(d, MAX(need_room(q, s, i, n), 1), &first, &got, e);
@@ -145,6 +146,7 @@ int q2_alloc(struct disk *d, uint64_t off, uint64_t want, struct extent *x, stru
 	x->off = first << q->cluster_bits;
 	x->flags = x->off >= MAX(file_size(disk_file(d)), q->touched_end) ? EXTENT_FRESH : 0;
 	set_extent(q, x, off, want, got);
+	q2_seal(q, off - x->head, x);
 	return 0;
 }
 

@@ -27,6 +27,11 @@ tests_storage_check_luks_SOURCES = tests/storage/check_luks.c
 tests_storage_check_luks_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_luks_LDADD = $(STORAGE_TEST_LIBS)
 
+check_PROGRAMS += tests/storage/check_qcow2
+tests_storage_check_qcow2_SOURCES = tests/storage/check_qcow2.c tests/storage/recorder.c tests/storage/recorder.h
+tests_storage_check_qcow2_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_qcow2_LDADD = $(STORAGE_TEST_LIBS)
+
 check_PROGRAMS += tests/storage/check_codec
 tests_storage_check_codec_SOURCES = tests/storage/check_codec.c
 tests_storage_check_codec_CFLAGS = $(TEST_CFLAGS)
