@@ -212,7 +212,8 @@ struct disk {
 	struct disk *backing;                /* owned */
 	char *backing_name, *backing_format; /* as written in the image; owned */
 	uint64_t size;                       /* changed only while no request is in flight */
-	uint32_t unit; /* bytes in which mappings change; 1: they never do (raw) */
+	uint32_t unit;  /* bytes in which mappings change; 1: they never do (raw) */
+	uint32_t piece; /* bytes in which zero() and discard() work, less than a unit; 0: a unit */
 	uint64_t cache_bytes;
 	struct cipher *cipher; /* of EXTENT_SEALED; set by open(), owned; NULL: no passphrase */
 	unsigned flags;

@@ -35,6 +35,7 @@ storage_libstorage_la_SOURCES = \
 	storage/qcow2_commit.c \
 	storage/qcow2_create.c \
 	storage/qcow2_crypt.c \
+	storage/qcow2_entry.c \
 	storage/qcow2_ext.c \
 	storage/qcow2_header.c \
 	storage/qcow2_l1.c \

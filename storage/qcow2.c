@@ -1,7 +1,6 @@
 /*
- * qcow2: the image format of QEMU, versions 2 and 3, read and written. Not supported, and refused
- * by name: external data files, extended L2 entries. Persistent bitmaps are dropped
- * from use (their autoclear bit is cleared) when the image is opened for writing.
+ * qcow2: the image format of QEMU, versions 2 and 3, read and written. Persistent bitmaps are
+ * dropped from use (their autoclear bit is cleared) when the image is opened for writing.
  */
 #include <stdio.h>
 

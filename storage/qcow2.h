@@ -46,16 +46,19 @@ enum { /* incompatible features */
        Q2_DATA_FILE = 4,
        Q2_COMPRESSION = 8,
        Q2_EXTENDED_L2 = 16,
-       Q2_KNOWN = Q2_DIRTY | Q2_CORRUPT | Q2_COMPRESSION,
+       Q2_KNOWN = Q2_DIRTY | Q2_CORRUPT | Q2_DATA_FILE | Q2_COMPRESSION | Q2_EXTENDED_L2,
 };
 
 #define Q2_LAZY 1u /* compatible feature: refcounts may be postponed; we never do */
+
+#define Q2_DATA_RAW 2u /* autoclear feature: the data file is the disk, byte for byte */
 
 enum { /* header extensions */
        Q2_EXT_BACKING_FORMAT = (int)0xe2792aca,
        Q2_EXT_FEATURES = 0x6803f857,
        Q2_EXT_BITMAPS = 0x23852875,
        Q2_EXT_LUKS = 0x0537be77,
+       Q2_EXT_DATA_FILE = 0x44415441,
 };
 
 enum { Q2_CRYPT_NONE, Q2_CRYPT_AES, Q2_CRYPT_LUKS };
@@ -107,6 +110,9 @@ struct q2_snapshot {
 struct qcow2 {
 	uint32_t version, cluster_bits, cluster_size, refcount_order;
 	uint32_t l2_bits, l2_entries; /* per table */
+	bool extended;                /* L2 entries of 16 bytes, with 32 pieces in a cluster */
+	uint32_t entry_len, pieces, piece_bits;
+	unsigned data_file; /* its index in d->files; 0: data is in the image */
 	uint32_t slice_size;
 	uint64_t incompatible, compatible, autoclear;
 	uint32_t header_len;
@@ -216,9 +222,36 @@ int q2_remember(uint32_t **list, uint32_t *n, uint32_t *room, uint32_t v, struct
 /* qcow2_map.c */
 int q2_map(struct disk *d, uint64_t off, uint64_t want, struct extent *x, struct err *e);
 int q2_l2_entry(struct disk *d, uint64_t off, struct slice **s, uint32_t *i, struct err *e);
-/* The host clusters an L2 entry uses: none for unallocated and plain zero. */
-int q2_entry_clusters(struct disk *d, uint64_t entry, uint64_t *first, uint64_t *n, struct err *e);
-int q2_check_entry(struct disk *d, uint64_t entry, uint64_t off, struct err *e);
+
+/* qcow2_entry.c: an L2 entry. Each piece of the cluster is data, zero, or (neither) as below. */
+struct q2_entry {
+	bool compressed, has_host, owned;
+	uint64_t host;        /* of the cluster; compressed: the word of the file */
+	uint32_t alloc, zero; /* a bit for each piece */
+};
+
+int q2_decode(struct disk *d, const uint8_t *p, uint64_t off, struct q2_entry *x, struct err *e);
+void q2_encode(const struct qcow2 *q, const struct q2_entry *x, uint8_t *p);
+/* The stream that a compressed entry points to. */
+int q2_compressed(struct disk *d, uint64_t word, uint64_t off, struct extent *x, struct err *e);
+/* The host clusters of the image that an entry uses, by its first word: none for unallocated and
+ * plain zero. */
+int q2_entry_clusters(struct disk *d, uint64_t word, uint64_t *first, uint64_t *n, struct err *e);
+
+static inline uint32_t q2_slice_entries(const struct qcow2 *q)
+{
+	return q->slice_size / q->entry_len;
+}
+
+static inline uint8_t *q2_at(const struct qcow2 *q, struct slice *s, uint32_t i)
+{
+	return s->data + (size_t)i * q->entry_len;
+}
+
+static inline uint32_t q2_all_pieces(const struct qcow2 *q)
+{
+	return q->pieces == 32 ? UINT32_MAX : 1;
+}
 
 /* qcow2_write.c */
 int q2_alloc(struct disk *d, uint64_t off, uint64_t want, struct extent *x, struct err *e);

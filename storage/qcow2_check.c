@@ -59,23 +59,22 @@ static void use_bytes(struct tally *t, uint64_t off, uint64_t len, const char *w
 		    what);
 }
 
-static void tally_entry(struct tally *t, uint64_t entry, uint64_t off, bool active)
+static void tally_entry(struct tally *t, const uint8_t *entry, uint64_t off, bool active)
 {
+	struct q2_entry x;
 	uint64_t first, n;
 	struct err e;
 
-	if (!entry)
-		return;
-	if ((!(entry & Q2_COMPRESSED) && q2_check_entry(t->d, entry, off, &e) < 0) ||
-	    q2_entry_clusters(t->d, entry, &first, &n, &e) < 0) {
+	if (q2_decode(t->d, entry, off, &x, &e) < 0 ||
+	    q2_entry_clusters(t->d, be64(entry), &first, &n, &e) < 0) {
 		t->c->corruptions++;
 		found(t, "%s", e.msg);
 		return;
 	}
 	use(t, first, n, "data");
-	if (active && n) {
+	if (active && (n || x.has_host)) {
 		t->c->units_used++;
-		t->c->compressed += !!(entry & Q2_COMPRESSED);
+		t->c->compressed += x.compressed;
 	}
 }
 
@@ -101,7 +100,7 @@ static int tally_l1(struct tally *t, const uint64_t *l1, uint32_t n, bool active
 			return -EIO;
 		use(t, at >> q->cluster_bits, 1, "an L2 table");
 		for (uint32_t k = 0; k < q->l2_entries; k++)
-			tally_entry(t, be64(buf + (size_t)k * 8),
+			tally_entry(t, buf + (size_t)k * q->entry_len,
 				    ((uint64_t)i << q->l2_bits | k) << q->cluster_bits, active);
 	}
 	return 0;
@@ -236,7 +235,7 @@ static int check_marks(struct tally *t, struct err *e)
 
 	if (!buf)
 		return err_nomem(e);
-	for (uint32_t i = 0; i < q->l1_entries; i++) {
+	for (uint32_t i = 0; i < (q->data_file ? 0 : q->l1_entries); i++) {
 		uint64_t at = q->l1[i] & Q2_OFFSET;
 
 		if (!at || q2_check_table(t->d, at, q->cluster_size, "", NULL) < 0)
@@ -244,7 +243,7 @@ static int check_marks(struct tally *t, struct err *e)
 		if (file_pread(disk_file(t->d), at, buf, q->cluster_size, e) < 0)
 			return -EIO;
 		for (uint32_t k = 0; k < q->l2_entries; k++) {
-			uint64_t entry = be64(buf + (size_t)k * 8);
+			uint64_t entry = be64(buf + (size_t)k * q->entry_len);
 			uint64_t cluster = (entry & Q2_OFFSET) >> q->cluster_bits;
 
 			if (entry & Q2_COMPRESSED || !(entry & Q2_COPIED) || cluster >= t->n ||

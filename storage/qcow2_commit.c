@@ -201,6 +201,8 @@ static int write_out(struct disk *d, struct commit *c, struct err *e)
 
 	if (qcow2_of(d)->header_doubt && !c->moved)
 		r = q2_publish_header(d, e);
+	if (r == 0 && qcow2_of(d)->data_file)
+		r = file_sync(d->files[qcow2_of(d)->data_file], e);
 	if (r == 0)
 		r = batch_write(d, &c->early, e);
 	if (r == 0)

@@ -18,6 +18,9 @@ enum {
 	OPT_COMPRESSION,
 	OPT_CRYPT,
 	OPT_ITERATIONS,
+	OPT_EXTENDED,
+	OPT_DATA_FILE,
+	OPT_DATA_RAW,
 	OPTS
 };
 
@@ -31,12 +34,17 @@ const struct format_option q2_options[] = {
 	[OPT_CRYPT] = { "encrypt.format", "off", "off, luks, or aes (old and weak)" },
 	[OPT_ITERATIONS] = { "encrypt.iterations", "0",
 			     "work of one try of the passphrase; 0: about a second" },
+	[OPT_EXTENDED] = { "extended_l2", "off", "on: 32 pieces in a cluster of 16K or more" },
+	[OPT_DATA_FILE] = { "data_file", "",
+			    "name of a file beside the image that holds the data" },
+	[OPT_DATA_RAW] = { "data_file_raw", "off", "on: that file is the disk, byte for byte" },
 	[OPTS] = { NULL, NULL, NULL },
 };
 
 struct plan {
 	uint32_t version, cluster_bits, refcount_order, compression;
-	bool lazy;
+	bool lazy, extended, data_raw;
+	const char *data_file; /* NULL: none */
 	uint32_t crypt;
 	uint64_t iterations;
 	uint8_t *luks; /* the header; owned */
@@ -72,6 +80,50 @@ static int parse_crypt(const struct create_args *a, struct plan *p, struct err *
 	if (!size_parse(n, &p->iterations) || p->iterations > LUKS_ITERATIONS_MAX)
 		return bad_value("encrypt.iterations", n, e);
 	return 0;
+}
+
+static int parse_data_file(const struct create_args *a, struct plan *p, struct err *e)
+{
+	const char *name = a->values[OPT_DATA_FILE];
+	int r = parse_switch("data_file_raw", a->values[OPT_DATA_RAW], &p->data_raw, e);
+
+	if (r == 0)
+		r = parse_switch("extended_l2", a->values[OPT_EXTENDED], &p->extended, e);
+	if (r < 0)
+		return r;
+	if (p->extended && (p->version < 3 || p->cluster_bits < 14))
+		return err_set(e, -EINVAL,
+			       "extended_l2 needs version 3 and clusters of at least 16K");
+	p->data_file = *name ? name : NULL;
+	if (p->data_raw && (!p->data_file || a->backing))
+		return err_set(e, -EINVAL,
+			       "data_file_raw needs a data file and goes with no backing image");
+	if (!p->data_file)
+		return 0;
+	if (p->version < 3 || p->crypt || strchr(name, '/') || strlen(name) > 255)
+		return err_set(e, -EINVAL,
+			       "a data file needs version 3, no encryption, and a plain name");
+	if (!a->more)
+		return err_set(e, -EINVAL, "there is no place for a second file");
+	return 0;
+}
+
+/* Empty and as long as the disk, so that it can be read as one. */
+static int make_data_file(const struct create_args *a, const struct plan *p, struct err *e)
+{
+	struct file *f;
+	int r;
+
+	if (!p->data_file)
+		return 0;
+	r = a->more(a->arg, p->data_file, &f, e);
+	if (r < 0)
+		return r;
+	r = file_truncate(f, a->size, e);
+	if (r == 0)
+		r = file_sync(f, e);
+	file_close(f);
+	return r;
 }
 
 static int make_luks(const struct create_args *a, struct plan *p, struct err *e)
@@ -119,7 +171,7 @@ static int parse_values(const struct create_args *a, struct plan *p, struct err 
 static int plan_layout(uint64_t size, struct plan *p, struct err *e)
 {
 	uint64_t cluster = UINT64_C(1) << p->cluster_bits, before;
-	uint64_t cover = UINT64_C(1) << (2 * p->cluster_bits - 3);
+	uint64_t cover = UINT64_C(1) << (2 * p->cluster_bits - (p->extended ? 4 : 3));
 	uint64_t per_block = cluster * 8 >> p->refcount_order, per_table = cluster / 8;
 
 	p->l1_entries = size / cover + !!(size % cover);
@@ -186,7 +238,10 @@ static int fill_header(uint8_t *h, const struct create_args *a, const struct pla
 	put_be64(h + Q2_AT_L1_OFF, p->l1 ? (1 + p->table + p->blocks) * cluster : 0);
 	if (p->version == 3) {
 		at = Q2_V3_LEN + 8;
-		put_be64(h + Q2_AT_INCOMPATIBLE, p->compression ? Q2_COMPRESSION : 0);
+		put_be64(h + Q2_AT_INCOMPATIBLE, (p->compression ? Q2_COMPRESSION : 0) |
+						     (p->data_file ? Q2_DATA_FILE : 0) |
+						     (p->extended ? Q2_EXTENDED_L2 : 0));
+		put_be64(h + Q2_AT_AUTOCLEAR, p->data_raw ? Q2_DATA_RAW : 0);
 		put_be64(h + Q2_AT_COMPATIBLE, p->lazy ? Q2_LAZY : 0);
 		put_be32(h + Q2_AT_REFCOUNT_ORDER, p->refcount_order);
 		put_be32(h + Q2_AT_HEADER_LEN, (uint32_t)at);
@@ -195,6 +250,8 @@ static int fill_header(uint8_t *h, const struct create_args *a, const struct pla
 	if (a->backing)
 		at = put_extension(h, at, (uint32_t)Q2_EXT_BACKING_FORMAT, a->backing_format,
 				   strlen(a->backing_format));
+	if (p->data_file)
+		at = put_extension(h, at, Q2_EXT_DATA_FILE, p->data_file, strlen(p->data_file));
 	if (p->luks) {
 		uint8_t where[16];
 
@@ -238,6 +295,8 @@ int q2_create(struct file *f, const struct create_args *a, struct err *e)
 	if (r == 0)
 		r = parse_crypt(a, &p, e);
 	if (r == 0)
+		r = parse_data_file(a, &p, e);
+	if (r == 0)
 		r = make_luks(a, &p, e);
 	luks = p.luks;
 	if (r == 0)
@@ -256,5 +315,7 @@ int q2_create(struct file *f, const struct create_args *a, struct err *e)
 	fill_counts(buf + (1 + p.table) * cluster, &p);
 	if (luks)
 		memcpy(buf + (p.clusters - p.luks_n) * cluster, luks, p.luks_len);
+	if (r == 0)
+		r = make_data_file(a, &p, e);
 	return r < 0 ? r : file_pwrite(f, 0, buf, p.clusters * cluster, e);
 }

@@ -112,6 +112,44 @@ static int parse_version3(struct disk *d, const uint8_t *h, size_t len, struct e
 	return 0;
 }
 
+/* The shape of L2 entries (the spec, "Extended L2 Entries"). */
+static int set_entries(struct disk *d, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(d);
+
+	q->extended = q->incompatible & Q2_EXTENDED_L2;
+	if (q->extended && q->cluster_bits < 14)
+		return err_damaged(e, "%s: extended L2 entries for clusters of %u bytes",
+				   image_name(d), q->cluster_size);
+	q->entry_len = q->extended ? 16 : 8;
+	q->pieces = q->extended ? 32 : 1;
+	q->piece_bits = q->cluster_bits - (q->extended ? 5 : 0);
+	q->l2_bits = q->cluster_bits - (q->extended ? 4 : 3);
+	q->l2_entries = 1u << q->l2_bits;
+	d->piece = 1u << q->piece_bits;
+	return 0;
+}
+
+/* The data is elsewhere, in a file that a header extension names. */
+static int open_data_file(struct disk *d, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(d);
+	const struct q2_ext *x = q2_extension(q, Q2_EXT_DATA_FILE);
+	autofree char *name = NULL;
+
+	if (!(q->incompatible & Q2_DATA_FILE))
+		return 0;
+	if (!x || !x->len || x->len > Q2_BACKING_MAX || memchr(x->data, 0, x->len))
+		return err_lacking(e, "%s does not name its data file", image_name(d));
+	if (q->crypt)
+		return err_damaged(e, "%s has a data file and what cannot be with one",
+				   image_name(d));
+	name = strndup((const char *)x->data, x->len);
+	if (!name)
+		return err_nomem(e);
+	return disk_need_file(d, DISK_REF_DATA, name, d->writable, &q->data_file, e);
+}
+
 static int parse_compression(struct disk *d, const uint8_t *h, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(d);
@@ -144,12 +182,12 @@ static int parse_fixed(struct disk *d, const uint8_t *h, size_t len, struct err 
 	if (q->cluster_bits < 9 || q->cluster_bits > 21)
 		return err_damaged(e, "%s: clusters of 2^%u bytes", image_name(d), q->cluster_bits);
 	q->cluster_size = 1u << q->cluster_bits;
-	q->l2_bits = q->cluster_bits - 3;
-	q->l2_entries = 1u << q->l2_bits;
 	q->refcount_order = 4;
 	q->header_len = Q2_V2_LEN;
 	if (q->version == 3)
 		r = parse_version3(d, h, MIN(len, q->cluster_size), e);
+	if (r == 0)
+		r = set_entries(d, e);
 	if (r == 0)
 		r = parse_compression(d, h, e);
 	q->crypt = be32(h + Q2_AT_CRYPT);
@@ -254,8 +292,8 @@ static int prepare_to_write(struct disk *d, struct err *e)
 		err_hint(e, "copy it to a new image, or check and repair it");
 		return r;
 	}
-	if (q->autoclear) {
-		q->autoclear = 0;
+	if (q->autoclear & ~(uint64_t)(q->data_file ? Q2_DATA_RAW : 0)) {
+		q->autoclear &= q->data_file ? Q2_DATA_RAW : 0;
 		r = q2_publish_header(d, e);
 	}
 	if (r == 0 && q->incompatible & Q2_DIRTY && !(d->flags & DISK_FOR_REPAIR))
@@ -286,6 +324,8 @@ int q2_open(struct disk *d, struct err *e)
 		r = q2_parse_backing(d, h, len, e);
 	if (r == 0)
 		r = q2_crypt_open(d, e);
+	if (r == 0)
+		r = open_data_file(d, e);
 	if (r == 0)
 		r = load_l1(d, h, e);
 	if (r == 0)

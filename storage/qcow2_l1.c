@@ -24,7 +24,7 @@ static int walk_l2(struct disk *d, uint64_t table, q2_walk_fn *fn, int delta, st
 	for (uint32_t i = 0; r == 0 && i < q->l2_entries; i++) {
 		uint64_t first, n;
 
-		r = q2_entry_clusters(d, be64(buf + (size_t)i * 8), &first, &n, e);
+		r = q2_entry_clusters(d, be64(buf + (size_t)i * q->entry_len), &first, &n, e);
 		if (r < 0 || !n)
 			continue;
 		if (first == from + count) {
@@ -94,21 +94,21 @@ static int mark_table(struct disk *d, uint32_t l1_index, struct err *e)
 		struct slice *s;
 		uint8_t *p;
 
-		r = q2_slice(d, table, (uint64_t)i * 8, true, l1_index, &s, e);
+		r = q2_slice(d, table, (uint64_t)i * q->entry_len, true, l1_index, &s, e);
 		if (r < 0)
 			return r;
-		p = s->data + (size_t)i * 8 % q->slice_size;
+		p = s->data + (size_t)i * q->entry_len % q->slice_size;
 		entry = be64(p);
-		if (entry & Q2_COMPRESSED || !(entry & Q2_OFFSET))
+		if (entry & Q2_COMPRESSED || !(entry & Q2_OFFSET) || q->data_file)
 			continue;
 		r = q2_ref_get(d, (entry & Q2_OFFSET) >> q->cluster_bits, &v, e);
 		want = (entry & ~Q2_COPIED) | (v == 1 ? Q2_COPIED : 0);
 		if (r == 0 && want != entry) {
 			/* Looking up the count may have moved the slice away. */
-			r = q2_slice(d, table, (uint64_t)i * 8, true, l1_index, &s, e);
+			r = q2_slice(d, table, (uint64_t)i * q->entry_len, true, l1_index, &s, e);
 			if (r < 0)
 				return r;
-			put_be64(s->data + (size_t)i * 8 % q->slice_size, want);
+			put_be64(s->data + (size_t)i * q->entry_len % q->slice_size, want);
 			q2_dirty(d, s);
 		}
 	}

@@ -12,7 +12,7 @@ bool q2_packing(struct disk *d, struct packing *p)
 	struct qcow2 *q = qcow2_of(d);
 
 	p->codec = q->codec;
-	return !q->crypt;
+	return !q->crypt && !q->data_file;
 }
 
 /* Where streams are put now: the rest of a cluster that has one already. 0: nowhere. */

@@ -66,6 +66,8 @@ int q2_resize(struct disk *d, uint64_t size, struct err *e)
 			       disk_file(d)->name, (unsigned long long)size);
 	if (r == 0 && size < old)
 		r = drop_tail(d, size, e);
+	if (r == 0 && q->data_file && q->autoclear & Q2_DATA_RAW)
+		r = file_truncate(d->files[q->data_file], size, e);
 	if (r == 0 && need > q->l1_entries)
 		r = grow_l1(d, (uint32_t)need, e);
 	if (r < 0)

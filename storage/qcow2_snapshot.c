@@ -69,6 +69,9 @@ int q2_snapshot_create(struct disk *d, const char *name, struct err *e)
 
 	if (!*name || strlen(name) > 255)
 		return err_set(e, -EINVAL, "a snapshot has a name of 1 to 255 bytes");
+	if (q->data_file)
+		return err_lacking(e, "%s has its data in another file and cannot keep snapshots",
+				   disk_file(d)->name);
 	if (find(q, name))
 		return err_set(e, -EEXIST, "%s has a snapshot \"%s\" already", disk_file(d)->name,
 			       name);

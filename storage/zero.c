@@ -50,12 +50,15 @@ static int write_zeroes(struct disk *d, uint64_t off, uint64_t len, struct err *
 	return 0;
 }
 
-/* The whole units of [off, off + len): the last one of the disk may be cut short. */
+/* The whole units (or pieces of them) of [off, off + len): the last one of the disk may be cut
+ * short. */
 static bool whole_units(const struct disk *d, uint64_t off, uint64_t len, uint64_t *start,
 			uint64_t *end)
 {
-	*start = round_up(off, d->unit);
-	*end = off + len == d->size ? d->size : round_down(off + len, d->unit);
+	uint32_t piece = d->piece ? d->piece : d->unit;
+
+	*start = round_up(off, piece);
+	*end = off + len == d->size ? d->size : round_down(off + len, piece);
 	return *start < *end;
 }
 

@@ -159,7 +159,7 @@ static void op_zero(struct model *m)
 /* What a discard leaves is either the old content or zeroes; the model takes what it finds. */
 static void op_discard(struct model *m)
 {
-	uint64_t off, len, unit = disk_unit(m->d);
+	uint64_t off, len, unit = m->d->piece ? m->d->piece : disk_unit(m->d);
 
 	pick(m, &off, &len);
 	MUST(disk_discard(m->d, off, len, &e));
