@@ -29,7 +29,6 @@ storage_libstorage_la_SOURCES = \
 	storage/pool.c \
 	storage/qcow.c \
 	storage/qcow2.c storage/qcow2.h \
-	storage/qcow2_backing.c \
 	storage/qcow2_cache.c \
 	storage/qcow2_check.c \
 	storage/qcow2_commit.c \

@@ -315,10 +315,6 @@ int q2_rebuild(struct disk *d, struct err *e);
 extern const struct format_option q2_options[];
 int q2_create(struct file *f, const struct create_args *a, struct err *e);
 
-/* qcow2_backing.c */
-int q2_set_backing(struct disk *d, const char *name, const char *format, struct err *e);
-int q2_make_empty(struct disk *d, struct err *e);
-
 /* qcow2_resize.c */
 int q2_resize(struct disk *d, uint64_t size, struct err *e);
 
