@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "storage/dirty.h"
 #include "storage/queue.h"
 
 /* seccomp: preadv2 pwritev2 */
@@ -107,6 +108,8 @@ enum direct direct_try(struct disk *d, struct disk_req *q)
 		if (!held)
 			return DIRECT_NO;
 	}
+	if (q->op == DISK_WRITE)
+		dirty_mark(d, q->off, q->len);
 	if (find_layer(d, q, &layer, &x))
 		how = use_extent(layer, &x, q);
 	if (how != DIRECT_AIM)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/strbuf.h"
+#include "storage/dirty.h"
 #include "storage/engine.h"
 
 uint64_t disk_size(struct disk *d)
@@ -131,7 +132,7 @@ static int hide_old_tail(struct disk *d, uint64_t old, struct err *e)
 
 	if (d->backing)
 		end = MAX(end, MIN(d->size, d->backing->size));
-	return end > old ? disk_zero(d, old, end - old, false, e) : 0;
+	return end > old ? engine_zero(d, old, end - old, false, e) : 0;
 }
 
 int disk_resize(struct disk *d, uint64_t size, struct err *e)
@@ -148,6 +149,8 @@ int disk_resize(struct disk *d, uint64_t size, struct err *e)
 	if (r == 0)
 		r = d->format->resize(d, size, e);
 	d->map_changes++;
+	if (r == 0)
+		r = dirty_resize(d, old, e);
 	if (r == 0)
 		r = hide_old_tail(d, old, e);
 	return r < 0 ? r : engine_flush(d, e);
@@ -276,9 +279,16 @@ int disk_snapshot_delete(struct disk *d, const char *name, struct err *e)
 int disk_snapshot_revert(struct disk *d, const char *name, struct err *e)
 {
 	int r = must_write(d, d->format->snapshot_revert, "keep snapshots", e);
+	uint64_t old = d->size;
 
 	d->map_changes++;
-	return r < 0 ? r : d->format->snapshot_revert(d, name, e);
+	if (r == 0)
+		r = d->format->snapshot_revert(d, name, e);
+	if (r == 0)
+		r = dirty_resize(d, old, e);
+	if (r == 0)
+		dirty_mark(d, 0, d->size);
+	return r;
 }
 
 int disk_snapshot_view(struct disk *d, const char *name, struct err *e)

@@ -258,6 +258,31 @@ int disk_snapshot_view(struct disk *d, const char *name, struct err *e);
 /* *list is malloced, *n entries. */
 int disk_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n, struct err *e);
 
+/*
+ * ---- Bitmaps of what was written ----
+ *
+ * They record from when they are made. Formats that can (qcow2) keep them in the image. Lists
+ * change only while queues are idle; the rest from any thread.
+ */
+
+struct disk_bitmap {
+	char name[256];
+	uint64_t granularity, dirty; /* bytes */
+	bool recording, persistent;
+	bool inconsistent; /* somebody wrote without it: it says nothing */
+};
+
+/* granularity: bytes, a power of two; 0: 64 KiB. */
+int disk_bitmap_create(struct disk *d, const char *name, uint64_t granularity, struct err *e);
+int disk_bitmap_delete(struct disk *d, const char *name, struct err *e);
+int disk_bitmap_record(struct disk *d, const char *name, bool on, struct err *e);
+int disk_bitmap_list(struct disk *d, struct disk_bitmap **list, unsigned *n, struct err *e);
+/* The first stretch at or after off that was written; *len is 0 when there is none. */
+int disk_bitmap_next(struct disk *d, const char *name, uint64_t off, uint64_t *start, uint64_t *len,
+		     struct err *e);
+/* Pieces that lie in the range as a whole are as if they had not been written. */
+int disk_bitmap_clear(struct disk *d, const char *name, uint64_t off, uint64_t len, struct err *e);
+
 /* ---- Create ---- */
 
 struct disk_create {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/dirty.h"
 #include "storage/engine.h"
 
 static int flush_files(struct disk *d, struct err *e)
@@ -98,6 +99,8 @@ int engine_run(struct disk *d, struct disk_req *q, struct err *e)
 		r = engine_begin(d, e);
 	if (r < 0)
 		return r;
+	if (q->op != DISK_READ)
+		dirty_mark(d, q->off, q->op == DISK_FLUSH ? 0 : q->len);
 	switch (q->op) {
 	case DISK_READ: return engine_read(d, q->off, &c, q->len, e);
 	case DISK_WRITE: r = engine_write(d, q->off, &c, q->len, e); break;

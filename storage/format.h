@@ -225,6 +225,8 @@ struct disk {
 	pthread_cond_t ranges_changed;
 	struct list ranges;   /* of struct disk_range */
 	uint64_t map_changes; /* counts commits, zeroes and discards */
+	struct dirty *dirty;  /* bitmaps of what was written (dirty.h); owned */
+	bool dirty_gone;      /* one that was in the image is not any more */
 	bool wants_flush;     /* set by a format whose tables in memory should be written soon */
 	bool map_in_memory;   /* map() must not read the file now: -EAGAIN instead */
 

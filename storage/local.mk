@@ -9,6 +9,7 @@ storage_libstorage_la_SOURCES = \
 	storage/copy_piece.c \
 	storage/create.c \
 	storage/direct.c \
+	storage/dirty.c storage/dirty.h \
 	storage/disk.c storage/disk.h \
 	storage/engine.c storage/engine.h \
 	storage/file.c storage/file.h \
@@ -29,6 +30,7 @@ storage_libstorage_la_SOURCES = \
 	storage/pool.c \
 	storage/qcow.c \
 	storage/qcow2.c storage/qcow2.h \
+	storage/qcow2_bitmap.c \
 	storage/qcow2_cache.c \
 	storage/qcow2_check.c \
 	storage/qcow2_commit.c \

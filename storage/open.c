@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "storage/crypt.h"
+#include "storage/dirty.h"
 
 /* One file that is open in the graph: a second time means a loop. */
 static int graph_add(struct opener *op, const struct file *f, struct err *e)
@@ -53,6 +54,7 @@ static void disk_free(struct disk *d)
 	pthread_cond_destroy(&d->flush_done);
 	pthread_mutex_destroy(&d->pool_lock);
 	cipher_free(d->cipher);
+	dirty_free_all(d);
 	free(d->unit_data);
 	free(d->files);
 	free(d->priv);

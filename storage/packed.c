@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 
+#include "storage/dirty.h"
 #include "storage/engine.h"
 
 bool disk_packing(struct disk *d, struct packing *p)
@@ -39,6 +40,7 @@ int engine_write_packed(struct disk *d, uint64_t off, const void *stream, size_t
 
 	if (off % d->unit || off >= d->size || !n || n > d->unit)
 		return err_set(e, -EINVAL, "a compressed unit must be a whole one");
+	dirty_mark(d, off, MIN(d->unit, d->size - off));
 	pthread_mutex_lock(&d->meta);
 	range_lock(d, &range, off, MIN(d->unit, d->size - off), true);
 	r = write_stream(d, off, stream, n, e);

@@ -1,7 +1,4 @@
-/*
- * qcow2: the image format of QEMU, versions 2 and 3, read and written. Persistent bitmaps are
- * dropped from use (their autoclear bit is cleared) when the image is opened for writing.
- */
+/* qcow2: the image format of QEMU, versions 2 and 3, read and written. */
 #include <stdio.h>
 
 #include "storage/qcow2.h"

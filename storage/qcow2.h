@@ -51,6 +51,7 @@ enum { /* incompatible features */
 
 #define Q2_LAZY 1u /* compatible feature: refcounts may be postponed; we never do */
 
+#define Q2_BITMAPS  1u /* autoclear feature: the bitmaps are right */
 #define Q2_DATA_RAW 2u /* autoclear feature: the data file is the disk, byte for byte */
 
 enum { /* header extensions */
@@ -118,7 +119,6 @@ struct qcow2 {
 	uint32_t header_len;
 	bool header_doubt; /* a write of it failed */
 	enum codec codec;
-	bool has_bitmaps;
 	uint32_t crypt;              /* Q2_CRYPT_... */
 	uint64_t luks_off, luks_len; /* of the LUKS header in the file */
 	struct q2_ext *ext;
@@ -184,6 +184,14 @@ const struct q2_ext *q2_extension(const struct qcow2 *q, uint32_t type); /* NULL
 int q2_extension_set(struct qcow2 *q, uint32_t type, const void *data, uint32_t len, struct err *e);
 int q2_write_extensions(struct disk *d, struct err *e); /* durable afterwards */
 int q2_set_backing(struct disk *d, const char *name, const char *format, struct err *e);
+
+/* qcow2_bitmap.c */
+int q2_bitmaps_load(struct disk *d, struct err *e);
+int q2_bitmaps_begin(struct disk *d, struct err *e); /* before anything is written */
+int q2_bitmaps_save(struct disk *d, struct err *e);  /* everything is settled; settle afterwards */
+/* All places in the file that they use. */
+int q2_bitmaps_walk(struct disk *d, void (*use)(void *arg, uint64_t off, uint64_t len), void *arg,
+		    struct err *e);
 
 /* qcow2_crypt.c */
 int q2_crypt_open(struct disk *d, struct err *e);

@@ -131,10 +131,18 @@ static void tally_blocks(struct tally *t)
 	}
 }
 
+static void use_bitmap(void *arg, uint64_t off, uint64_t len)
+{
+	use_bytes(arg, off, len, "a bitmap");
+}
+
 static int tally_all(struct tally *t, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(t->d);
-	int r;
+	int r = q2_bitmaps_walk(t->d, use_bitmap, t, e);
+
+	if (r < 0)
+		return r;
 
 	use(t, 0, 1, "the header");
 	use_bytes(t, q->reftable_off, (uint64_t)q->reftable_entries * 8, "the refcount table");
@@ -188,8 +196,6 @@ static int compare_one(struct tally *t, uint64_t cluster, unsigned repair, struc
 
 	if (r < 0 || v == used)
 		return r;
-	if (leak && qcow2_of(t->d)->has_bitmaps)
-		return 0; /* what bitmaps use is not followed */
 	fix = leak ? repair : repair == DISK_REPAIR_ALL;
 	found(t, "cluster %llu: refcount %llu, used %llu times", (unsigned long long)cluster,
 	      (unsigned long long)v, (unsigned long long)used);

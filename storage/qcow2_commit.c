@@ -360,5 +360,9 @@ int q2_settle(struct disk *d, struct err *e)
 
 int q2_finish(struct disk *d, struct err *e)
 {
-	return q2_settle(d, e);
+	int r = q2_settle(d, e);
+
+	if (r == 0)
+		r = q2_bitmaps_save(d, e);
+	return r < 0 ? r : q2_settle(d, e);
 }

@@ -95,7 +95,6 @@ int q2_parse_extensions(struct disk *d, const uint8_t *h, size_t len, struct err
 	x = q2_extension(q, (uint32_t)Q2_EXT_BACKING_FORMAT);
 	if (r == 0 && x && x->len <= FORMAT_MAX)
 		d->backing_format = copy_name(x->data, x->len);
-	q->has_bitmaps = q2_extension(q, Q2_EXT_BITMAPS);
 	return r;
 }
 

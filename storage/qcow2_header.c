@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/dirty.h"
 #include "storage/qcow2.h"
 
 /* Bit numbers of incompatible features we know by name but cannot work with, or can. */
@@ -277,12 +278,13 @@ int q2_publish_header(struct disk *d, struct err *e)
 }
 
 /*
- * Before the first change: bitmaps and the rest that autoclear bits vouch for would become wrong,
- * so the bits go; and after a crash with lazy refcounts these are made right.
+ * Before the first change: what unknown autoclear bits vouch for would become wrong, so the bits
+ * go; bitmaps are marked as in use; and after a crash with lazy refcounts these are made right.
  */
 static int prepare_to_write(struct disk *d, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(d);
+	uint64_t keep = Q2_BITMAPS | (q->data_file ? Q2_DATA_RAW : 0);
 	int r = 0;
 
 	if (!d->writable)
@@ -292,13 +294,27 @@ static int prepare_to_write(struct disk *d, struct err *e)
 		err_hint(e, "copy it to a new image, or check and repair it");
 		return r;
 	}
-	if (q->autoclear & ~(uint64_t)(q->data_file ? Q2_DATA_RAW : 0)) {
-		q->autoclear &= q->data_file ? Q2_DATA_RAW : 0;
+	if (q->autoclear & ~keep) {
+		q->autoclear &= keep;
 		r = q2_publish_header(d, e);
 	}
+	if (r == 0)
+		r = q2_bitmaps_begin(d, e);
 	if (r == 0 && q->incompatible & Q2_DIRTY && !(d->flags & DISK_FOR_REPAIR))
 		r = q2_rebuild(d, e);
 	return r;
+}
+
+/* Damaged ones are given up when the image is opened to be repaired. */
+static int load_bitmaps(struct disk *d, struct err *e)
+{
+	int r = q2_bitmaps_load(d, e);
+
+	if (r == 0 || r == -ENOMEM || !(d->flags & DISK_FOR_REPAIR))
+		return r;
+	dirty_free_all(d);
+	qcow2_of(d)->autoclear &= ~(uint64_t)Q2_BITMAPS;
+	return 0;
 }
 
 int q2_open(struct disk *d, struct err *e)
@@ -336,6 +352,8 @@ int q2_open(struct disk *d, struct err *e)
 	q->snapshots_off = be64(h + Q2_AT_SNAPSHOTS_OFF);
 	if (r == 0)
 		r = q2_snapshots_load(d, e);
+	if (r == 0)
+		r = load_bitmaps(d, e);
 	if (r == 0 && d->backing_name)
 		r = disk_need_backing(d, e);
 	return r < 0 ? r : prepare_to_write(d, e);

@@ -214,11 +214,94 @@ START_TEST(a_power_cut_leaves_the_old_name_or_the_new_one)
 }
 END_TEST
 
+/* ---- bitmaps ---- */
+
+static void expect(struct disk *d, const char *name, const uint64_t *ranges, size_t n)
+{
+	uint64_t at = 0, start, len;
+
+	for (size_t i = 0; i < n; i += 2) {
+		MUST(disk_bitmap_next(d, name, at, &start, &len, &e));
+		ck_assert_uint_eq(start, ranges[i]);
+		ck_assert_uint_eq(len, ranges[i + 1]);
+		at = start + len;
+	}
+	MUST(disk_bitmap_next(d, name, at, &start, &len, &e));
+	ck_assert_uint_eq(len, 0);
+}
+
+START_TEST(bitmaps_tell_what_was_written)
+{
+	static const char *const options[] = { NULL, "cluster_size=512", "extended_l2=on" };
+	static const uint64_t mine[] = { 0, 65536, 10 * 65536, 3 * 65536 };
+	static const uint64_t both[] = { 0, 65536, 10 * 65536, 3 * 65536, 48 * 65536, 65536 };
+	struct disk_check check = { 0 };
+	struct disk_bitmap *list;
+	struct disk *d;
+	unsigned n;
+	char b[1000] = "x";
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		struct disk_create c = { .format = "qcow2",
+					 .options = options[i],
+					 .size = 4 * MiB + 512 };
+
+		MUST(disk_create(image, &c, true, &e));
+		d = open_image(0);
+		MUST(disk_bitmap_create(d, "ours", 65536, &e));
+		MUST(disk_write(d, 100, b, 1000, &e));
+		MUST(disk_zero(d, 10 * 65536 + 1, 2 * 65536, true, &e));
+		expect(d, "ours", mine, 4);
+		MUST(disk_finish(d, &e));
+		ck_assert(qemu("qemu-img check image && qemu-img info image | grep -q ours"));
+		d = open_image(DISK_RDONLY);
+		expect(d, "ours", mine, 4);
+		MUST(disk_check(d, 0, &check, &e));
+		ck_assert_uint_eq(check.leaks + check.corruptions, 0);
+		disk_close(d);
+		/* A bitmap of qemu's, and both record what the other program writes. */
+		ck_assert(qemu("qemu-img bitmap --add -g 64K image theirs && "
+			       "qemu-io -f qcow2 -c 'write 3M 5K' image && qemu-img check image"));
+		d = open_image(0);
+		if (have_qemu) {
+			expect(d, "ours", both, 6);
+			expect(d, "theirs", both + 4, 2);
+			MUST(disk_write(d, 3 * MiB, b, 10, &e));
+			MUST(disk_bitmap_delete(d, "theirs", &e));
+		}
+		/* Whoever looks now, as after a crash, must not believe it. */
+		MUST(disk_flush(d, &e));
+		snprintf(b, sizeof(b), "cp %s %s.copy && mv %s.copy %s/copy", image, image, image,
+			 dir);
+		ck_assert_int_eq(system(b), 0);
+		ck_assert(qemu("qemu-img info copy | grep -q in-use"));
+		MUST(disk_bitmap_clear(d, "ours", 0, 65536, &e));
+		MUST(disk_resize(d, 8 * MiB, &e));
+		MUST(disk_finish(d, &e));
+		ck_assert(qemu("qemu-img check image && ! qemu-img info image | grep theirs"));
+		d = open_image(0);
+		expect(d, "ours", have_qemu ? both + 2 : mine + 2, have_qemu ? 4 : 2);
+		MUST(disk_bitmap_delete(d, "ours", &e));
+		MUST(disk_finish(d, &e));
+		ck_assert(qemu("qemu-img check image && ! qemu-img info image | grep bitmaps"));
+		snprintf(b, sizeof(b), "mv %s/copy %s", dir, image);
+		ck_assert_int_eq(system(b), 0);
+		d = open_image(0);
+		MUST(disk_bitmap_list(d, &list, &n, &e));
+		ck_assert(n >= 1 && list[0].inconsistent);
+		free(list);
+		MUST(disk_finish(d, &e));
+		ck_assert(qemu("qemu-img check image"));
+	}
+}
+END_TEST
+
 static void cases(TCase *t)
 {
 	tcase_add_checked_fixture(t, make_dir, drop_dir);
 	tcase_add_test(t, the_name_of_the_backing_image_can_change);
 	tcase_add_test(t, an_emptied_image_shows_its_backing_again);
+	tcase_add_test(t, bitmaps_tell_what_was_written);
 	tcase_add_loop_test(t, a_power_cut_leaves_the_old_name_or_the_new_one, 0, 3);
 }
 
