@@ -81,6 +81,8 @@ static bool find_layer(struct disk *d, struct disk_req *q, struct disk **ret, st
 		if (x->kind != EXTENT_BACKING || !d->backing || q->op != DISK_READ ||
 		    q->off >= d->backing->size)
 			return true;
+		if (d->flags & DISK_COPY_ON_READ && d->writable)
+			return false;
 		if (!range_fits(q->off, q->len, d->backing->size))
 			return false;
 	}

@@ -36,11 +36,12 @@ enum {
 	DISK_NO_LOCK = 4,  /* take no lock: the caller holds one, or others may share the file */
 	DISK_UNSAFE =
 	    8, /* flushes are not passed to the host: for files that will be thrown away */
-	DISK_PROBE_RAW = 16,   /* "raw" may be the result of probing a writable image */
-	DISK_NO_BACKING = 32,  /* look at this layer alone; what is not in it reads as zeroes */
-	DISK_FOR_REPAIR = 128, /* opened to be repaired: also when marked as dirty or corrupt */
-	DISK_DIRECT = 64,      /* past the host's page cache */
-	DISK_NO_SECRET = 256,  /* without a passphrase: all but reading what is encrypted works */
+	DISK_PROBE_RAW = 16,     /* "raw" may be the result of probing a writable image */
+	DISK_NO_BACKING = 32,    /* look at this layer alone; what is not in it reads as zeroes */
+	DISK_FOR_REPAIR = 128,   /* opened to be repaired: also when marked as dirty or corrupt */
+	DISK_DIRECT = 64,        /* past the host's page cache */
+	DISK_COPY_ON_READ = 512, /* what is read from a backing image stays in this one */
+	DISK_NO_SECRET = 256,    /* without a passphrase: all but reading what is encrypted works */
 };
 
 /* A passphrase: bytes as they are, no newline is cut off. Used during the call it is given to. */
@@ -189,6 +190,9 @@ int disk_flush(struct disk *d, struct err *e);
 
 /* Grows (new bytes read as zeroes) or, where the format can, shrinks. Queues must be idle. */
 int disk_resize(struct disk *d, uint64_t size, struct err *e);
+
+/* Brings into the image itself what it shows of its backing images there, in whole units. */
+int disk_copy_up(struct disk *d, uint64_t off, uint64_t len, struct err *e);
 
 /* Where the bytes come from, for copying and "disk map". len is how far the answer holds. */
 enum disk_status { DISK_IS_DATA, DISK_IS_ZERO, DISK_IS_HOLE };
@@ -368,6 +372,17 @@ int disk_queue_new(struct disk *d, struct loop *l, unsigned depth, enum disk_eng
  * submits again from there, the stack does not grow.
  */
 void disk_queue_submit(struct disk_queue *q, struct disk_req *req);
+
+/*
+ * At most so many requests and bytes in a second, over all queues of the disk; 0: no limit. Bursts:
+ * how much may come at once after a pause; 0: a tenth of a second's worth. Flushes are never
+ * held back. Any thread, at any time.
+ */
+struct disk_limits {
+	uint64_t requests, requests_burst, bytes, bytes_burst;
+};
+
+int disk_limit(struct disk *d, const struct disk_limits *l, struct err *e);
 
 /* Between these, requests are gathered and go to the kernel in one call. May nest. */
 void disk_queue_plug(struct disk_queue *q);

@@ -83,6 +83,10 @@ int sealed_write(struct disk *d, const struct extent *x, struct cursor *c, uint6
 int sealed_write_new(struct disk *d, const struct extent *x, const uint8_t *head,
 		     const uint8_t *tail, struct cursor *c, struct err *e);
 
+/* write.c: with d->meta and the range held alone; *done may be less than len. */
+int write_held(struct disk *d, uint64_t off, uint64_t len, struct cursor *c, uint64_t *done,
+	       struct err *e);
+
 int engine_read(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e);
 int engine_write(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e);
 int engine_zero(struct disk *d, uint64_t off, uint64_t len, bool unmap, struct err *e);

@@ -243,6 +243,12 @@ struct disk {
 	uint64_t flush_started, flush_finished; /* counts of flushes */
 	int flush_result;                       /* of the one that finished last */
 
+	bool limited;               /* there are limits (throttle.c) */
+	pthread_mutex_t limit_lock; /* guards what follows */
+	struct disk_limits limits;
+	double level_requests, level_bytes; /* what the buckets hold */
+	int64_t limit_time;                 /* when they last leaked */
+
 	pthread_mutex_t pool_lock; /* guards pool and pool_users */
 	struct pool *pool;
 	unsigned pool_users;

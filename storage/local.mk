@@ -7,6 +7,7 @@ storage_libstorage_la_SOURCES = \
 	storage/compare.c \
 	storage/copy.c storage/copy.h storage/copy_int.h \
 	storage/copy_piece.c \
+	storage/copy_up.c \
 	storage/create.c \
 	storage/direct.c \
 	storage/dirty.c storage/dirty.h \
@@ -58,6 +59,7 @@ storage_libstorage_la_SOURCES = \
 	storage/tables.c storage/tables.h \
 	storage/two_level.c storage/two_level.h \
 	storage/two_level_check.c \
+	storage/throttle.c \
 	storage/uring.c \
 	storage/utf16.c storage/utf16.h \
 	storage/vdi.c storage/vdi.h \

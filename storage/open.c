@@ -52,6 +52,7 @@ static void disk_free(struct disk *d)
 	pthread_mutex_destroy(&d->unit_lock);
 	pthread_mutex_destroy(&d->flush_lock);
 	pthread_cond_destroy(&d->flush_done);
+	pthread_mutex_destroy(&d->limit_lock);
 	pthread_mutex_destroy(&d->pool_lock);
 	cipher_free(d->cipher);
 	dirty_free_all(d);
@@ -86,6 +87,7 @@ static struct disk *disk_alloc(struct file *f, struct err *e)
 	pthread_mutex_init(&d->unit_lock, NULL);
 	pthread_mutex_init(&d->flush_lock, NULL);
 	pthread_cond_init(&d->flush_done, NULL);
+	pthread_mutex_init(&d->limit_lock, NULL);
 	pthread_mutex_init(&d->pool_lock, NULL);
 	return d;
 }
@@ -239,8 +241,10 @@ int disk_need_backing(struct disk *d, struct err *e)
 	if (!given && !d->backing_format && !d->format->probes_backing) {
 		r = err_lacking(e, "%s does not say which format its backing image %.200s has",
 				ref.from, ref.name);
-		err_hint(e, "record it: vmctl disk rebase --unsafe --backing '%.70s' --backing-format FORMAT '%.60s'", ref.name,
-			 ref.from);
+		err_hint(e,
+			 "record it: vmctl disk rebase --unsafe --backing '%.70s' --backing-format "
+			 "FORMAT '%.60s'",
+			 ref.name, ref.from);
 		file_close(f);
 		return r;
 	}

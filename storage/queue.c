@@ -119,17 +119,8 @@ static void ring_flush(struct disk_queue *q)
 		q->ring_dirty = false;
 }
 
-void disk_queue_submit(struct disk_queue *q, struct disk_req *req)
+static void submit_now(struct disk_queue *q, struct disk_req *req)
 {
-	int r = engine_check(q->disk, req, req->e);
-
-	req->queue = q;
-	q->in_flight++;
-	if (r < 0) {
-		queue_ready(q, req, r);
-		deliver(q);
-		return;
-	}
 	switch (direct_try(q->disk, req)) {
 	case DIRECT_DONE: queue_ready(q, req, 0); break;
 	case DIRECT_AIM:
@@ -142,6 +133,56 @@ void disk_queue_submit(struct disk_queue *q, struct disk_req *req)
 		__attribute__((fallthrough));
 	case DIRECT_NO: queue_to_pool(q, req); break;
 	}
+}
+
+/* In the order in which they came. all: the limits do not count any more. */
+static void let_go_held(struct disk_queue *q, bool all)
+{
+	int64_t wait = 0;
+
+	while (q->held) {
+		struct disk_req *req = q->held;
+
+		wait = all ? 0 : throttle(q->disk, req);
+		if (wait)
+			break;
+		q->held = req->next;
+		if (!q->held)
+			q->held_tail = &q->held;
+		submit_now(q, req);
+	}
+	loop_timer_set(q->held_timer, q->held ? wait : -1);
+	deliver(q);
+}
+
+static void held_time(void *arg)
+{
+	let_go_held(arg, false);
+}
+
+void disk_queue_submit(struct disk_queue *q, struct disk_req *req)
+{
+	int r = engine_check(q->disk, req, req->e);
+	int64_t wait = 0;
+
+	req->queue = q;
+	q->in_flight++;
+	if (r < 0) {
+		queue_ready(q, req, r);
+		deliver(q);
+		return;
+	}
+	if (!q->held)
+		wait = throttle(q->disk, req);
+	if (q->held || wait) {
+		if (!q->held)
+			loop_timer_set(q->held_timer, wait);
+		req->next = NULL;
+		*q->held_tail = req;
+		q->held_tail = &req->next;
+		return;
+	}
+	submit_now(q, req);
 	deliver(q);
 }
 
@@ -161,11 +202,15 @@ void disk_queue_drain(struct disk_queue *q)
 {
 	struct pollfd p = { .fd = q->wake_fd, .events = POLLIN };
 
+	let_go_held(q, true);
 	if (q->ring)
 		ring_submit(q->ring);
 	q->ring_dirty = false;
 	deliver(q);
 	while (q->in_flight && !q->delivering) {
+		let_go_held(q, true); /* done() may have submitted again */
+		if (!q->in_flight)
+			break;
 		if (poll(&p, 1, -1) == 1)
 			queue_wake(q, q->wake_fd, LOOP_READ);
 		if (q->ring)
@@ -221,7 +266,9 @@ static int queue_init(struct disk_queue *q, struct loop *l, unsigned depth, enum
 		if (r < 0 && engine == DISK_ENGINE_URING)
 			return r;
 	}
-	r = join_pool(q, e);
+	r = loop_timer(l, held_time, q, &q->held_timer, e);
+	if (r == 0)
+		r = join_pool(q, e);
 	return r < 0 ? r : loop_fd(l, q->wake_fd, LOOP_READ, queue_wake, q, &q->watch, e);
 }
 
@@ -235,6 +282,7 @@ int disk_queue_new(struct disk *d, struct loop *l, unsigned depth, enum disk_eng
 		return err_nomem(e);
 	q->disk = d;
 	q->ready_tail = &q->ready;
+	q->held_tail = &q->held;
 	pthread_mutex_init(&q->lock, NULL);
 	r = queue_init(q, l, depth, engine, e);
 	if (r < 0)
@@ -253,6 +301,7 @@ void disk_queue_free(struct disk_queue *q)
 		leave_pool(q);
 	}
 	loop_watch_free(q->watch);
+	loop_watch_free(q->held_timer);
 	if (q->ring)
 		ring_free(q->ring);
 	if (q->wake_fd >= 0)

@@ -16,6 +16,8 @@ struct disk_queue {
 	unsigned in_flight, plugged;
 	bool delivering, ring_dirty;
 	struct disk_req *ready, **ready_tail; /* finished, done() not called yet */
+	struct disk_req *held, **held_tail;   /* back, because of the disk's limits */
+	struct loop_watch *held_timer;
 
 	pthread_mutex_t lock; /* guards finished, which pool threads fill */
 	struct disk_req *finished;
@@ -35,6 +37,9 @@ void queue_to_pool(struct disk_queue *q, struct disk_req *req);
 enum direct { DIRECT_NO, DIRECT_DONE, DIRECT_AIM };
 enum direct direct_try(struct disk *d, struct disk_req *req);
 void direct_release(struct disk *d, struct disk_req *req);
+
+/* throttle.c: nanoseconds until this request may go; 0: now, and it counts. */
+int64_t throttle(struct disk *d, const struct disk_req *req);
 
 /* pool.c: n threads that run requests. Push from any thread. */
 int pool_new(unsigned n, struct pool **ret, struct err *e);

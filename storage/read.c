@@ -129,6 +129,9 @@ int engine_read(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, st
 	struct disk_range range;
 	int r;
 
+	/* A full disk is no reason why it cannot be read. */
+	if (d->flags & DISK_COPY_ON_READ && d->writable && d->backing)
+		disk_copy_up(d, off, len, NULL);
 	if (!has_ranges(d))
 		return read_layer(d, off, c, len, e);
 	pthread_mutex_lock(&d->meta);

@@ -148,6 +148,12 @@ static int write_step(struct disk *d, uint64_t off, uint64_t len, bool alone, st
 	return write_allocating(d, off, len, c, done, e);
 }
 
+int write_held(struct disk *d, uint64_t off, uint64_t len, struct cursor *c, uint64_t *done,
+	       struct err *e)
+{
+	return write_step(d, off, len, true, c, done, e);
+}
+
 static int write_ranged(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e)
 {
 	struct disk_range range;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -299,6 +300,49 @@ START_TEST(a_request_past_the_end_fails_with_a_sentence)
 }
 END_TEST
 
+/* A lower bound only: how much longer it takes is the machine's business. */
+START_TEST(limits_hold_requests_back)
+{
+	static const struct disk_limits limits[] = {
+		{ .requests = 1000, .requests_burst = 50 },
+		{ .bytes = 1000 * 8192, .bytes_burst = 50 * 8192 },
+		{ 0 },
+	};
+	autoptr(loop) l = NULL;
+	static struct run r;
+	struct timespec a, b;
+	struct disk *d;
+	struct err e;
+
+	must_create("raw", SIZE);
+	d = must_open("raw", DISK_UNSAFE);
+	ck_assert_int_eq(loop_new(&l, &e), 0);
+	for (size_t k = 0; k < ARRAY_SIZE(limits); k++) {
+		memset(&r, 0, sizeof(r));
+		ck_assert_int_eq(disk_limit(d, &limits[k], &e), 0);
+		ck_assert_int_eq(disk_queue_new(d, l, 8, DISK_ENGINE_AUTO, &r.q, &e), 0);
+		r.todo = 250;
+		clock_gettime(CLOCK_MONOTONIC, &a);
+		for (int i = 0; i < 8; i++) {
+			r.req[i] = (struct disk_req){
+				.iov = r.iov[i], .iovcnt = 2, .done = req_done, .arg = &r
+			};
+			submit_next(&r, &r.req[i]);
+		}
+		while (r.left)
+			loop_once(l, true);
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		ck_assert_int_eq(r.failed, 0);
+		/* 235 of them are no flushes; 50 are free. */
+		if (k < 2)
+			ck_assert_int_ge(
+			    (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000, 170);
+		disk_queue_free(r.q);
+	}
+	disk_close(d);
+}
+END_TEST
+
 START_TEST(a_chain_of_fds_opens_without_paths)
 {
 	struct disk_options o = { .format = "raw" };
@@ -431,6 +475,40 @@ START_TEST(a_backing_image_is_opened_only_through_the_gate)
 	o.format = NULL;
 	ck_assert_int_eq(disk_open(image, &o, &d, &e), -EPERM);
 	ck_assert_str_eq(e.kind, "disk.denied");
+}
+END_TEST
+
+START_TEST(what_is_read_from_below_stays)
+{
+	struct disk_dirs dirs = { .own_dir = true };
+	struct disk_gate gate = disk_gate_dirs(&dirs);
+	struct disk_options o = { .format = "qcow2", .gate = &gate, .flags = DISK_COPY_ON_READ };
+	char base[150], buf[5];
+	struct disk_map m;
+	struct disk *d;
+	struct err e;
+
+	snprintf(base, sizeof(base), "%s/base", dir);
+	make_overlay(image, base, "base");
+	ck_assert_msg(disk_open(image, &o, &d, &e) == 0, "%s", e.msg);
+	ck_assert_int_eq(disk_map(d, 1000, &m, &e), 0);
+	ck_assert_uint_eq(m.depth, 1);
+	ck_assert_int_eq(disk_read(d, 1000, buf, 5, &e), 0);
+	ck_assert(!memcmp(buf, "below", 5));
+	ck_assert_int_eq(disk_map(d, 1000, &m, &e), 0);
+	ck_assert_uint_eq(m.depth, 0);
+	/* All of it: then the backing image is not needed any more. */
+	ck_assert_int_eq(disk_copy_up(d, 0, disk_size(d), &e), 0);
+	ck_assert_int_eq(disk_set_backing(d, NULL, NULL, &e), 0);
+	ck_assert_int_eq(disk_finish(d, &e), 0);
+	ck_assert_int_eq(unlink(base), 0);
+	o.flags = 0;
+	ck_assert_msg(disk_open(image, &o, &d, &e) == 0, "%s", e.msg);
+	ck_assert_int_eq(disk_read(d, 1000, buf, 5, &e), 0);
+	ck_assert(!memcmp(buf, "below", 5));
+	ck_assert_int_eq(disk_read(d, SIZE - 5, buf, 5, &e), 0);
+	ck_assert(!memcmp(buf, "\0\0\0\0\0", 5));
+	ck_assert_int_eq(disk_finish(d, &e), 0);
 }
 END_TEST
 
@@ -617,8 +695,10 @@ static void cases(TCase *t)
 	tcase_add_loop_test(t, a_queue_does_what_it_is_told_on_either_engine, 0, 2 * n);
 	tcase_add_loop_test(t, several_threads_use_one_disk, 0, n);
 	tcase_add_test(t, a_request_past_the_end_fails_with_a_sentence);
+	tcase_add_test(t, limits_hold_requests_back);
 	tcase_add_test(t, a_chain_of_fds_opens_without_paths);
 	tcase_add_test(t, a_backing_image_is_opened_only_through_the_gate);
+	tcase_add_test(t, what_is_read_from_below_stays);
 	tcase_add_test(t, the_gate_refuses_what_is_outside);
 	tcase_add_test(t, an_image_over_itself_is_refused);
 	tcase_add_loop_test(t, a_snapshot_disk_leaves_the_image_alone, 0, n);
