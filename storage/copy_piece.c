@@ -10,6 +10,12 @@
 
 #include "storage/copy_int.h"
 
+/* Where all units are compressed, noise becomes longer than it was. */
+static size_t packed_room(const struct copier *c)
+{
+	return c->grain + c->grain / 1024 + 64;
+}
+
 int piece_start(struct copy_thread *t, struct err *e)
 {
 	const struct copier *c = t->copier;
@@ -20,7 +26,7 @@ int piece_start(struct copy_thread *t, struct err *e)
 	if (c->opt->compare && posix_memalign((void **)&t->old, 4096, c->piece))
 		return err_nomem(e);
 	if (c->packs) {
-		t->packed = malloc(c->piece);
+		t->packed = malloc(units * packed_room(c));
 		t->packed_len = calloc(units, sizeof(*t->packed_len));
 		if (!t->packed || !t->packed_len)
 			return err_nomem(e);
@@ -71,7 +77,8 @@ static void pack_units(struct copy_thread *t, const struct piece *p)
 			t->packed_len[k] = SIZE_MAX;
 			continue;
 		}
-		n = packer_pack(t->packer, in, unit, t->packed + at, unit - 1);
+		n = packer_pack(t->packer, in, unit, t->packed + k * packed_room(c),
+				c->packing.always ? packed_room(c) : unit - 1);
 		t->packed_len[k] = n ? n : SIZE_MAX;
 	}
 }
@@ -166,8 +173,8 @@ static int write_packed(struct copy_thread *t, const struct piece *p, struct err
 		else if (n == SIZE_MAX)
 			r = disk_write(c->dst, in_dst(c, p->off + at), t->data + at, have, e);
 		else
-			r = engine_write_packed(c->dst, in_dst(c, p->off + at), t->packed + at, n,
-						e);
+			r = engine_write_packed(c->dst, in_dst(c, p->off + at),
+						t->packed + k * packed_room(c), n, e);
 	}
 	return r;
 }

@@ -69,6 +69,11 @@ static inline bool has_ranges(const struct disk *d)
 /* map() with its answer checked and cut to want; with d->meta held. */
 int map_locked(struct disk *d, uint64_t off, uint64_t want, struct extent *x, struct err *e);
 
+/* packed.c: into the unit at off, for a format whose units are all compressed. With d->meta held,
+ * which is dropped while data moves, and the range alone. */
+int packed_write(struct disk *d, uint64_t off, uint64_t len, struct cursor *c, uint64_t *done,
+		 struct err *e);
+
 /* Through all layers; the caller holds the range, where ranges matter. */
 int read_layer(struct disk *d, uint64_t off, struct cursor *c, uint64_t len, struct err *e);
 

@@ -47,6 +47,8 @@ enum codec {
 	CODECS,
 };
 
+#define UNIT_MAX (16 * MiB) /* bytes that one stream may give */
+
 enum {
 	EXTENT_IN_PLACE = 1, /* DATA that may be overwritten where it is */
 	EXTENT_FRESH = 2,    /* from alloc(): the file reads as zeroes there already */
@@ -235,6 +237,7 @@ struct disk {
 
 	pthread_mutex_t unit_lock; /* guards the unit that was expanded last */
 	uint8_t *unit_data;        /* NULL: none yet */
+	uint32_t unit_room;        /* bytes of it */
 	uint64_t unit_key, unit_changes;
 
 	pthread_mutex_t flush_lock; /* guards what follows */

@@ -71,6 +71,24 @@ storage_libstorage_la_SOURCES = \
 	storage/vhd_create.c \
 	storage/vhd_parent.c \
 	storage/vhd_write.c \
+	storage/vhdx.c storage/vhdx.h storage/crc32c.c storage/crc32c.h \
+	storage/vhdx_check.c \
+	storage/vhdx_create.c \
+	storage/vhdx_header.c \
+	storage/vhdx_log.c \
+	storage/vhdx_meta.c \
+	storage/vhdx_parent.c \
+	storage/vhdx_patched.c \
+	storage/vhdx_replay.c \
+	storage/vhdx_write.c \
+	storage/vmdk.c storage/vmdk.h \
+	storage/vmdk_check.c \
+	storage/vmdk_create.c \
+	storage/vmdk_descriptor.c \
+	storage/vmdk_esx.c \
+	storage/vmdk_sparse.c \
+	storage/vmdk_stream.c \
+	storage/vmdk_write.c \
 	storage/write.c \
 	storage/zero.c
 storage_libstorage_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(LZMA_CFLAGS) $(NETTLE_CFLAGS) \

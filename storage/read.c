@@ -22,6 +22,21 @@ int map_locked(struct disk *d, uint64_t off, uint64_t want, struct extent *x, st
 	return 0;
 }
 
+/* Units need not be of one size. */
+static int unit_buffers(struct disk *d, const struct extent *x, uint8_t **in, struct err *e)
+{
+	if (x->unit > UNIT_MAX || x->stored > UNIT_MAX + 64 * KiB)
+		return err_damaged(e, "%u bytes that become %u are more than a unit may have",
+				   x->stored, x->unit);
+	if (x->unit > d->unit_room) {
+		free(d->unit_data);
+		d->unit_data = malloc(x->unit);
+		d->unit_room = d->unit_data ? x->unit : 0;
+	}
+	*in = malloc(x->stored);
+	return *in && d->unit_data ? 0 : err_nomem(e);
+}
+
 /* The unit stays expanded for the next request: small reads in a row pay once. */
 static int read_compressed(struct disk *d, uint64_t off, const struct extent *x, uint64_t changes,
 			   struct cursor *c, uint64_t len, struct err *e)
@@ -31,12 +46,8 @@ static int read_compressed(struct disk *d, uint64_t off, const struct extent *x,
 
 	pthread_mutex_lock(&d->unit_lock);
 	if (!d->unit_data || d->unit_key != x->off || d->unit_changes != changes) {
-		if (!d->unit_data)
-			d->unit_data = malloc(x->unit);
-		in = malloc(x->stored);
 		d->unit_key = UINT64_MAX;
-		if (!in || !d->unit_data)
-			r = err_nomem(e);
+		r = unit_buffers(d, x, &in, e);
 		if (r == 0)
 			r = file_pread(d->files[x->file], x->off, in, x->stored, e);
 		if (r == 0)

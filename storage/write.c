@@ -106,8 +106,11 @@ static int write_allocating(struct disk *d, uint64_t off, uint64_t len, struct c
 			    uint64_t *done, struct err *e)
 {
 	struct extent x = { .kind = EXTENT_DATA };
+	struct packing p;
 	int r = d->format->alloc(d, off, len, &x, e);
 
+	if (r == -ENOTSUP && disk_packing(d, &p) && p.always)
+		return packed_write(d, off, len, c, done, e);
 	if (r < 0)
 		return r;
 	pthread_mutex_unlock(&d->meta);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CORPUS_MAX = 3 << 20 };
+enum { CORPUS_MAX = 6 << 20 };
 
 void fuzz_disk(const char *format, const uint8_t *data, size_t len);
 /* Images that we make ourselves, as variants.def says. */

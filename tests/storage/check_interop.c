@@ -14,12 +14,12 @@
 #define SIZE (9 * MiB)
 
 struct row {
-	const char *format, *qemu; /* the names of the format here and there */
-	const char *theirs, *ours; /* options of create; NULL: cannot or none */
-	bool checks;               /* qemu-img check knows the format */
-	bool no_theirs, no_ours;   /* not made by them, or by us */
-	bool no_resize, grows_only;
-	bool seven; /* 7-Zip reads it */
+	const char *format, *qemu;        /* the names of the format here and there */
+	const char *theirs, *ours;        /* options of create; NULL: cannot or none */
+	bool checks;                      /* qemu-img check knows the format */
+	bool no_theirs, no_ours;          /* not made by them, or by us */
+	bool no_resize, grows_only, once; /* once: written once, and then read */
+	bool seven;                       /* 7-Zip reads it */
 };
 
 static const struct row rows[] = {
@@ -46,6 +46,52 @@ static const struct row rows[] = {
 	  .ours = "subformat=fixed",
 	  .seven = true },
 	{ .format = "vhd", .qemu = "vpc", .ours = "block_size=64K", .seven = true },
+	{ .format = "vmdk", .qemu = "vmdk", .checks = true, .grows_only = true, .seven = true },
+	{ .format = "vmdk",
+	  .qemu = "vmdk",
+	  .theirs = "zeroed_grain=on",
+	  .ours = "zeroed_grain=on",
+	  .checks = true,
+	  .grows_only = true },
+	{ .format = "vmdk",
+	  .qemu = "vmdk",
+	  .theirs = "subformat=monolithicFlat",
+	  .ours = "subformat=monolithicFlat",
+	  .grows_only = true },
+	{ .format = "vmdk",
+	  .qemu = "vmdk",
+	  .theirs = "subformat=twoGbMaxExtentSparse",
+	  .ours = "subformat=twoGbMaxExtentSparse",
+	  .checks = true,
+	  .no_resize = true },
+	{ .format = "vmdk",
+	  .qemu = "vmdk",
+	  .theirs = "subformat=twoGbMaxExtentFlat",
+	  .ours = "subformat=twoGbMaxExtentFlat",
+	  .no_resize = true },
+	{ .format = "vmdk",
+	  .qemu = "vmdk",
+	  .theirs = "subformat=streamOptimized",
+	  .ours = "subformat=streamOptimized",
+	  .checks = true,
+	  .once = true,
+	  .no_resize = true,
+	  .seven = true },
+	{ .format = "vhdx", .qemu = "vhdx", .checks = true, .grows_only = true, .seven = true },
+	{ .format = "vhdx",
+	  .qemu = "vhdx",
+	  .theirs = "subformat=fixed",
+	  .ours = "subformat=fixed",
+	  .checks = true,
+	  .grows_only = true,
+	  .seven = true },
+	{ .format = "vhdx",
+	  .qemu = "vhdx",
+	  .theirs = "block_size=1M",
+	  .ours = "block_size=1M",
+	  .checks = true,
+	  .grows_only = true,
+	  .seven = true },
 };
 
 static char dir[64];
@@ -98,7 +144,7 @@ static void run(const char *fmt, ...)
 
 static struct disk *must_open(const char *path, const char *format, unsigned flags)
 {
-	static struct disk_dirs dirs = { .own_dir = true };
+	static struct disk_dirs dirs = { .own_dir = true, .trust_probed = true };
 	struct disk_gate gate = disk_gate_dirs(&dirs);
 	struct disk_options o = { .format = format, .flags = flags, .gate = &gate };
 	struct disk *d;
@@ -208,7 +254,7 @@ START_TEST(what_qemu_img_makes_is_read_and_may_be_changed)
 	same_as_raw(d, SIZE);
 	check_clean(d);
 	MUST(disk_finish(d, &e));
-	if (r->no_ours)
+	if (r->no_ours || r->once)
 		return;
 	d = must_open("image", r->format, 0);
 	change_much(d);
@@ -228,7 +274,8 @@ START_TEST(what_is_written_here_qemu_img_reads)
 		return;
 	run("truncate -s 9M raw");
 	MUST(disk_create("image", &c, true, &e));
-	they_agree(r);
+	if (!r->once)
+		they_agree(r);
 	d = must_open("image", r->format, 0);
 	change_much(d);
 	MUST(disk_finish(d, &e));

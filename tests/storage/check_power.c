@@ -9,6 +9,7 @@
  * breaks every single operation in every way; VMD_FORMAT=NAME leaves out the other formats.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -293,8 +294,11 @@ static int op_snapshot(struct world *w, struct err *e)
 static int op_resize(struct world *w, struct err *e)
 {
 	uint64_t more = w->v->spread ? w->v->spread : 300000;
+	bool shrinks = disk_size(w->d) > w->size;
+	int r = disk_resize(w->d, shrinks ? w->size : w->size + more, e);
 
-	return disk_resize(w->d, disk_size(w->d) > w->size ? w->size : w->size + more, e);
+	/* Some formats cannot become smaller. */
+	return shrinks && r == -ENOTSUP ? 0 : r;
 }
 
 static int step(struct world *w, struct err *e)
@@ -511,5 +515,8 @@ static void cases(TCase *t)
 
 int main(void)
 {
+	/* Images are made and thrown away by the thousand: their memory stays ours. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	return unit_run("power", cases);
 }

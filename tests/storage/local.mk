@@ -42,6 +42,16 @@ tests_storage_check_interop_SOURCES = tests/storage/check_interop.c
 tests_storage_check_interop_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_interop_LDADD = $(STORAGE_TEST_LIBS)
 
+check_PROGRAMS += tests/storage/check_vmdk
+tests_storage_check_vmdk_SOURCES = tests/storage/check_vmdk.c tests/storage/image.h
+tests_storage_check_vmdk_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_vmdk_LDADD = $(STORAGE_TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_vhdx
+tests_storage_check_vhdx_SOURCES = tests/storage/check_vhdx.c tests/storage/image.h
+tests_storage_check_vhdx_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_vhdx_LDADD = $(STORAGE_TEST_LIBS)
+
 check_PROGRAMS += tests/storage/check_vdi
 tests_storage_check_vdi_SOURCES = tests/storage/check_vdi.c
 tests_storage_check_vdi_CFLAGS = $(TEST_CFLAGS)
