@@ -1,9 +1,12 @@
 # storage/: disk images. The list of formats is formats.def.
 noinst_LTLIBRARIES += storage/libstorage.la
 storage_libstorage_la_SOURCES = \
+	storage/bochs.c \
 	storage/chain.c \
 	storage/cipher.c storage/crypt.h \
+	storage/cloop.c \
 	storage/codec.c \
+	storage/cow.c \
 	storage/compare.c \
 	storage/copy.c storage/copy.h storage/copy_int.h \
 	storage/copy_piece.c \
@@ -21,6 +24,7 @@ storage_libstorage_la_SOURCES = \
 	storage/kdf.c \
 	storage/guid.c storage/guid.h \
 	storage/layers.c storage/layers.h \
+	storage/iso.c \
 	storage/lock.c \
 	storage/luks.c storage/luks.h \
 	storage/luks1.c \
@@ -28,6 +32,10 @@ storage_libstorage_la_SOURCES = \
 	storage/open.c storage/open.h \
 	storage/pages.c storage/pages.h \
 	storage/packed.c \
+	storage/parallels.c storage/parallels.h \
+	storage/parallels_admin.c \
+	storage/parallels_bundle.c \
+	storage/parallels_write.c \
 	storage/pool.c \
 	storage/qcow.c \
 	storage/qcow2.c storage/qcow2.h \
@@ -92,6 +100,6 @@ storage_libstorage_la_SOURCES = \
 	storage/write.c \
 	storage/zero.c
 storage_libstorage_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(LZMA_CFLAGS) $(NETTLE_CFLAGS) \
-	$(LIBDEFLATE_CFLAGS) $(ARGON2_CFLAGS) $(URING_CFLAGS)
+	$(LIBDEFLATE_CFLAGS) $(ARGON2_CFLAGS) $(EXPAT_CFLAGS) $(URING_CFLAGS)
 storage_libstorage_la_LIBADD = base/libbase.la $(JSONC_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(BZIP2_LIBS) $(LZMA_LIBS) $(NETTLE_LIBS) \
-	$(LIBDEFLATE_LIBS) $(ARGON2_LIBS) $(URING_LIBS)
+	$(LIBDEFLATE_LIBS) $(ARGON2_LIBS) $(EXPAT_LIBS) $(URING_LIBS)

@@ -23,6 +23,12 @@ struct row {
 };
 
 static const struct row rows[] = {
+	{ .format = "parallels", .qemu = "parallels", .checks = true },
+	{ .format = "parallels",
+	  .qemu = "parallels",
+	  .theirs = "cluster_size=64K",
+	  .ours = "cluster_size=64K",
+	  .checks = true },
 	{ .format = "qcow", .qemu = "qcow" },
 	{ .format = "qcow", .qemu = "qcow", .ours = "cluster_size=512" },
 	{ .format = "qcow", .qemu = "qcow", .ours = "cluster_size=64K" },

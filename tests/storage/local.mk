@@ -61,3 +61,8 @@ check_PROGRAMS += tests/storage/check_vhd
 tests_storage_check_vhd_SOURCES = tests/storage/check_vhd.c tests/storage/image.h
 tests_storage_check_vhd_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_vhd_LDADD = $(STORAGE_TEST_LIBS)
+
+check_PROGRAMS += tests/storage/check_old
+tests_storage_check_old_SOURCES = tests/storage/check_old.c
+tests_storage_check_old_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_old_LDADD = $(STORAGE_TEST_LIBS)
