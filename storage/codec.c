@@ -20,10 +20,12 @@
 #endif
 
 #include "storage/format.h"
+#include "storage/unpack.h"
 
 static const char *const codec_names[] = {
 	[CODEC_DEFLATE] = "deflate", [CODEC_ZLIB] = "zlib", [CODEC_ZSTD] = "zstd",
-	[CODEC_BZIP2] = "bzip2",     [CODEC_LZMA] = "xz",
+	[CODEC_BZIP2] = "bzip2",     [CODEC_LZMA] = "xz",   [CODEC_ADC] = "ADC",
+	[CODEC_LZFSE] = "LZFSE",
 };
 _Static_assert(ARRAY_SIZE(codec_names) == CODECS, "a codec has no name");
 
@@ -147,7 +149,9 @@ bool codec_have(enum codec c)
 {
 	switch (c) {
 	case CODEC_DEFLATE:
-	case CODEC_ZLIB: return true;
+	case CODEC_ZLIB:
+	case CODEC_ADC:
+	case CODEC_LZFSE: return true;
 	case CODEC_ZSTD:
 #ifdef HAVE_ZSTD
 		return true;
@@ -166,6 +170,13 @@ bool codec_have(enum codec c)
 	case CODECS: break;
 	}
 	return false;
+}
+
+static int ours(bool good, enum codec c, size_t want, struct err *e)
+{
+	return good ? 0
+		    : err_damaged(e, "a stream of %s does not give its %zu bytes", codec_names[c],
+				  want);
 }
 
 int codec_expand(enum codec c, const void *in, size_t n, void *out, size_t want, struct err *e)
@@ -192,6 +203,8 @@ int codec_expand(enum codec c, const void *in, size_t n, void *out, size_t want,
 #ifdef HAVE_LZMA
 		return lzma_exactly(in, n, out, want, e);
 #endif
+	case CODEC_ADC: return ours(adc_expand(in, n, out, want), c, want, e);
+	case CODEC_LZFSE: return ours(lzfse_expand(in, n, out, want), c, want, e);
 	case CODECS: break;
 	}
 	return err_set(e, -EINVAL, "no such codec");
@@ -248,7 +261,9 @@ int packer_new(enum codec c, int level, struct packer **ret, struct err *e)
 		break;
 #endif
 	case CODEC_BZIP2:
-	case CODEC_LZMA: r = err_lacking(e, "nothing can be packed as %s", codec_names[c]); break;
+	case CODEC_LZMA:
+	case CODEC_ADC:
+	case CODEC_LZFSE: r = err_lacking(e, "nothing can be packed as %s", codec_names[c]); break;
 	case CODECS: r = err_set(e, -EINVAL, "no such codec"); break;
 	}
 	if (r < 0)

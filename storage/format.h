@@ -44,6 +44,8 @@ enum codec {
 	CODEC_ZSTD,
 	CODEC_BZIP2, /* reading only */
 	CODEC_LZMA,  /* an xz stream; reading only */
+	CODEC_ADC,   /* unpack.h; reading only */
+	CODEC_LZFSE, /* the same */
 	CODECS,
 };
 

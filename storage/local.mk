@@ -1,6 +1,7 @@
 # storage/: disk images. The list of formats is formats.def.
 noinst_LTLIBRARIES += storage/libstorage.la
 storage_libstorage_la_SOURCES = \
+	storage/adc.c storage/unpack.h \
 	storage/bochs.c \
 	storage/chain.c \
 	storage/cipher.c storage/crypt.h \
@@ -15,6 +16,9 @@ storage_libstorage_la_SOURCES = \
 	storage/direct.c \
 	storage/dirty.c storage/dirty.h \
 	storage/disk.c storage/disk.h \
+	storage/dmg.c storage/dmg.h \
+	storage/dmg_plist.c \
+	storage/dmg_table.c \
 	storage/engine.c storage/engine.h \
 	storage/file.c storage/file.h \
 	storage/file_mem.c \
@@ -26,6 +30,7 @@ storage_libstorage_la_SOURCES = \
 	storage/layers.c storage/layers.h \
 	storage/iso.c \
 	storage/lock.c \
+	storage/lzfse.c \
 	storage/luks.c storage/luks.h \
 	storage/luks1.c \
 	storage/luks2.c \

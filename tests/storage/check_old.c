@@ -281,6 +281,92 @@ START_TEST(media_are_read_as_they_are)
 }
 END_TEST
 
+/* ---- dmg ---- */
+
+static const struct {
+	const char *types, *table;
+	unsigned segments;
+	bool seven; /* 7-Zip reads it: not several blocks of LZFSE in one chunk */
+} dmgs[] = {
+	{ "zlib", "xml", 1, true },
+	{ "bzip2,raw,zero", "xml", 1, true },
+	{ "lzma", "xml", 1, true },
+	{ "adc", "xml", 1, true },
+	{ "lzvn", "xml", 1, true },
+	{ "lzfse", "xml", 1, false },
+	{ "zero,raw,adc,zlib,bzip2,lzfse,lzvn,lzma", "rsrc", 1, false },
+	{ "zlib,raw", "xml", 3, false },
+};
+
+static void make_dmg(int i)
+{
+	run("head -c 200000 /dev/urandom > raw && truncate -s 400000 raw && "
+	    "{ yes 'a line of text' | awk '{ print NR, $0, NR %% 7, NR * 31 %% 1000 }' | "
+	    "head -c 700000; } >> raw && yes | head -c 100000 >> raw && truncate -s 1536K raw");
+	run("python3 " SOURCES "/tests/storage/make_dmg.py raw image.dmg %s %s %u", dmgs[i].types,
+	    dmgs[i].table, dmgs[i].segments);
+}
+
+START_TEST(dmg_is_read_whatever_its_chunks_are)
+{
+	struct disk *d;
+	struct err e;
+
+	if (!have("python3"))
+		return;
+	make_dmg(_i);
+	if (try_open("image.dmg", NULL, DISK_RDONLY, NULL, &d, &e) < 0) {
+		ck_assert_msg(strstr(e.msg, "without expat") != NULL, "%s", e.msg);
+		fprintf(stderr, "skipped: %s\n", e.msg);
+		return;
+	}
+	ck_assert_str_eq(disk_format_name(d), "dmg");
+	ck_assert_uint_eq(disk_size(d), 1536 * KiB);
+	same_as(d, "raw", 1536 * KiB);
+	disk_close(d);
+	if (dmgs[_i].seven && have("7z"))
+		run("7z x -ox image.dmg && cd x && ls | sort -n | while read f; do cat \"$f\"; "
+		    "done | "
+		    "cmp - ../raw");
+}
+END_TEST
+
+/* Every byte of the image may be wrong, and it may end anywhere. */
+START_TEST(a_broken_dmg_is_an_error_or_other_bytes)
+{
+	static uint8_t all[2 << 20], buf[64 << 10];
+	size_t n;
+	FILE *f;
+
+	if (!have("python3"))
+		return;
+	make_dmg(6);
+	f = fopen("image.dmg", "r");
+	n = fread(all, 1, sizeof(all), f);
+	fclose(f);
+	for (uint32_t i = 0; i < 400; i++) {
+		size_t at = (size_t)i * 2654435761u % n, cut = i % 8 ? n : at;
+		uint8_t old = all[at];
+		struct disk *d;
+
+		if (i % 2)
+			at = n - 1 - (size_t)i * 31 % 20000; /* the tables */
+		old = all[at];
+		all[at] ^= (uint8_t)(1 + i % 255);
+		f = fopen("image.dmg", "w");
+		fwrite(all, 1, cut, f);
+		fclose(f);
+		all[at] = old;
+		if (try_open("image.dmg", "dmg", DISK_RDONLY, NULL, &d, NULL) < 0)
+			continue;
+		for (uint64_t off = 0; off + sizeof(buf) <= MIN(disk_size(d), 2 * MiB);
+		     off += sizeof(buf))
+			disk_read(d, off, buf, sizeof(buf), NULL);
+		disk_close(d);
+	}
+}
+END_TEST
+
 /* ---- Parallels bundles ---- */
 
 static void write_text(const char *path, const char *text)
@@ -386,6 +472,8 @@ static void cases(TCase *t)
 	tcase_add_test(t, what_an_undoable_image_lacks_comes_from_its_base);
 	tcase_add_test(t, cloop_of_its_own_tool_is_read);
 	tcase_add_test(t, media_are_read_as_they_are);
+	tcase_add_loop_test(t, dmg_is_read_whatever_its_chunks_are, 0, ARRAY_SIZE(dmgs));
+	tcase_add_test(t, a_broken_dmg_is_an_error_or_other_bytes);
 	tcase_add_test(t, a_bundle_is_its_parts_and_snapshots_in_a_row);
 	tcase_add_test(t, a_descriptor_that_is_not_one_is_refused);
 }

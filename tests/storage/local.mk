@@ -64,5 +64,6 @@ tests_storage_check_vhd_LDADD = $(STORAGE_TEST_LIBS)
 
 check_PROGRAMS += tests/storage/check_old
 tests_storage_check_old_SOURCES = tests/storage/check_old.c
-tests_storage_check_old_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_old_CFLAGS = $(TEST_CFLAGS) -DSOURCES='"$(abs_top_srcdir)"'
 tests_storage_check_old_LDADD = $(STORAGE_TEST_LIBS)
+EXTRA_DIST += tests/storage/make_dmg.py
