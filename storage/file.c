@@ -262,7 +262,8 @@ static int fd_inspect(struct file *f, struct err *e)
 
 	if (fl < 0 || fstat(f->fd, &st) < 0)
 		return err_sys(e, "cannot look at %s", f->name);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+	f->directory = S_ISDIR(st.st_mode) && !f->writable;
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode) && !f->directory)
 		return err_set(e, -EINVAL, "%s is neither a regular file nor a block device",
 			       f->name);
 	if (f->writable && (fl & O_ACCMODE) != O_RDWR) {
@@ -272,7 +273,7 @@ static int fd_inspect(struct file *f, struct err *e)
 	}
 	if (S_ISBLK(st.st_mode) && ioctl(f->fd, BLKGETSIZE64, &size) < 0)
 		return err_sys(e, "cannot get the size of %s", f->name);
-	f->size = S_ISBLK(st.st_mode) ? size : (uint64_t)st.st_size;
+	f->size = S_ISBLK(st.st_mode) ? size : f->directory ? 0 : (uint64_t)st.st_size;
 	f->align = fl & O_DIRECT ? 4096 : 1;
 	f->dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
 	f->ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;

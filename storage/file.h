@@ -34,6 +34,7 @@ struct file {
 	const struct file_ops *ops;
 	int fd; /* -1: not a host file, nothing may go around ops */
 	bool writable;
+	bool directory;                       /* a folder: it has an fd and no bytes */
 	bool unsafe;                          /* syncs are left out */
 	bool no_nowait_write, no_nowait_read; /* remembered: the file system cannot */
 	bool no_zero, no_punch;
@@ -43,7 +44,8 @@ struct file {
 	uint64_t dev, ino; /* tell files apart; 0 when it is not a host file */
 };
 
-/* A regular file or a block device. The fd becomes the file's, also on failure. */
+/* A regular file or a block device, or, to be read, a folder. The fd becomes the file's, also on
+ * failure. */
 int file_from_fd(int fd, const char *name, bool write, struct file **ret, struct err *e);
 /* A file in memory that starts with a copy of data. limit: how large it may become. */
 int file_in_memory(const void *data, size_t len, uint64_t limit, struct file **ret, struct err *e);

@@ -121,6 +121,7 @@ struct disk_format {
 	const char *name, *alias, *doc;
 	size_t priv_size;
 	const struct format_option *options; /* ends with a NULL name; NULL: none */
+	bool of_folder;                      /* the image is a folder, not a file */
 	/* The image has no place for the format of its backing image: that is probed. */
 	bool probes_backing;
 

@@ -79,6 +79,9 @@ storage_libstorage_la_SOURCES = \
 	storage/vdi_check.c \
 	storage/vdi_create.c \
 	storage/vdi_write.c \
+	storage/vfat.c storage/vfat.h \
+	storage/vfat_build.c \
+	storage/vfat_tree.c \
 	storage/vhd.c storage/vhd.h \
 	storage/vhd_check.c \
 	storage/vhd_create.c \

@@ -92,14 +92,25 @@ static struct disk *disk_alloc(struct file *f, struct err *e)
 	return d;
 }
 
+static int is_folder(struct disk *d, struct err *e)
+{
+	err_lacking(e, "%s is a folder", disk_file(d)->name);
+	err_hint(e, "a folder can be read as a disk with format=vfat");
+	return -ENOTSUP;
+}
+
 static int choose_format(struct disk *d, const char *name, struct err *e)
 {
 	if (name) {
 		d->format = format_find(name);
+		if (d->format && disk_file(d)->directory && !d->format->of_folder)
+			return is_folder(d, e);
 		if (d->format)
 			return 0;
 		return err_lacking(e, "there is no disk format \"%.40s\"", name);
 	}
+	if (disk_file(d)->directory)
+		return is_folder(d, e);
 	d->format = format_probe(disk_file(d), e);
 	if (!d->format)
 		return -ENOTSUP;
@@ -386,6 +397,8 @@ int opener_top(struct opener *op, int fd, const char *name, const char *format, 
 	r = file_from_fd(fd, name, write && !op->resolving, &f, e);
 	if (r < 0)
 		return r;
+	if (f->directory)
+		op->flags |= DISK_NO_LOCK; /* there are no bytes to lock */
 	if (!(op->flags & DISK_NO_LOCK))
 		r = image_lock(f->fd, name, write, e);
 	if (r < 0) {
@@ -418,6 +431,8 @@ int open_image_path(const char *path, unsigned flags, struct err *e)
 	if (fd >= 0)
 		return fd;
 	r = err_sys(e, "cannot open %s", path);
+	if (r == -EISDIR)
+		err_hint(e, "a folder can be read as a disk: read-only, with format=vfat");
 	if (r == -ENOENT) {
 		err_kind(e, "disk.not-found");
 	} else if (r == -EACCES || r == -EPERM || r == -EROFS) {

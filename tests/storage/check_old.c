@@ -367,6 +367,112 @@ START_TEST(a_broken_dmg_is_an_error_or_other_bytes)
 }
 END_TEST
 
+/* ---- vfat ---- */
+
+static void copy_out(struct disk *d, const char *path)
+{
+	uint64_t size = disk_size(d);
+	uint8_t *buf = malloc(size);
+	FILE *f = fopen(path, "w");
+	struct err e;
+
+	ck_assert_msg(disk_read(d, 0, buf, size, &e) == 0, "%s", e.msg);
+	ck_assert_uint_eq(fwrite(buf, 1, size, f), size);
+	fclose(f);
+	free(buf);
+}
+
+static void make_tree(void)
+{
+	run("mkdir -p 'tree/a folder/inner' tree/EMPTY && cd tree && echo hello > HELLO.TXT && "
+	    "head -c 300000 /dev/urandom > 'a folder/noise with a long name.bin' && "
+	    "echo x > 'a folder/inner/\303\274ber \344\270\255.text' && : > nothing && "
+	    "head -c 2048 /dev/urandom > cluster && head -c 2049 /dev/urandom > more.x && "
+	    "for i in $(seq 1 300); do echo $i > \"a folder/inner/file number $i\"; done");
+}
+
+START_TEST(a_folder_is_a_disk_that_other_programs_read)
+{
+	struct disk *d;
+	struct err e;
+
+	make_tree();
+	ck_assert_int_lt(try_open("tree", NULL, DISK_RDONLY, NULL, &d, &e), 0);
+	ck_assert_ptr_nonnull(strstr(e.hint, "vfat"));
+	d = must_open("tree", "vvfat", DISK_RDONLY);
+	ck_assert_str_eq(disk_format_name(d), "vfat");
+	copy_out(d, "image");
+	disk_close(d);
+	if (have("fsck.vfat"))
+		run("tail -c +1048577 image > part && fsck.vfat -n part");
+	if (!have("mcopy"))
+		return;
+	run("mkdir back && MTOOLS_SKIP_CHECK=1 LC_ALL=C.UTF-8 mcopy -s -n -i image@@1M ::/* back/ "
+	    "&& "
+	    "diff -r tree back");
+}
+END_TEST
+
+/* FAT32 by the number of clusters: the files are holes. */
+START_TEST(a_big_folder_is_fat32)
+{
+	struct disk *d;
+
+	make_tree();
+	run("for i in 1 2 3; do truncate -s 1G tree/big$i; done && echo end >> tree/big2");
+	d = must_open("tree", "vfat", DISK_RDONLY);
+	ck_assert_uint_gt(disk_size(d), 3 * GiB);
+	{
+		uint8_t boot[512];
+		struct err e;
+
+		ck_assert_int_eq(disk_read(d, MiB, boot, 512, &e), 0);
+		ck_assert(!memcmp(boot + 82, "FAT32   ", 8) || !memcmp(boot + 54, "FAT16   ", 8));
+	}
+	disk_close(d);
+}
+END_TEST
+
+START_TEST(what_fat_cannot_hold_is_refused_by_name)
+{
+	static const char *const bad[][2] = {
+		{ "ln -s /etc/passwd tree/link", "link" },
+		{ "mkfifo tree/fifo", "fifo" },
+		{ "touch 'tree/a:b'", "a:b" },
+		{ "touch tree/same tree/SAME", "same" },
+		{ "truncate -s 5G tree/huge", "huge" },
+		{ "touch \"tree/$(printf 'bad\\377')\"", "bad" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct disk *d;
+		struct err e;
+
+		run("rm -rf tree && mkdir tree && %s", bad[i][0]);
+		ck_assert_int_lt(try_open("tree", "vfat", DISK_RDONLY, NULL, &d, &e), 0);
+		ck_assert_msg(strstr(e.msg, bad[i][1]) != NULL, "%s", e.msg);
+	}
+}
+END_TEST
+
+START_TEST(a_guest_writes_into_an_overlay_and_the_folder_stays)
+{
+	uint8_t x[5000], y[5000];
+	struct disk *d;
+	struct err e;
+
+	make_tree();
+	run("cp -r tree before");
+	memset(x, 9, sizeof(x));
+	d = must_open("tree", "vfat", DISK_SNAPSHOT);
+	ck_assert_int_eq(disk_write(d, 2 * MiB, x, sizeof(x), &e), 0);
+	ck_assert_int_eq(disk_read(d, 2 * MiB, y, sizeof(y), &e), 0);
+	ck_assert(!memcmp(x, y, sizeof(x)));
+	disk_close(d);
+	run("diff -r tree before");
+}
+END_TEST
+
 /* ---- Parallels bundles ---- */
 
 static void write_text(const char *path, const char *text)
@@ -474,6 +580,10 @@ static void cases(TCase *t)
 	tcase_add_test(t, media_are_read_as_they_are);
 	tcase_add_loop_test(t, dmg_is_read_whatever_its_chunks_are, 0, ARRAY_SIZE(dmgs));
 	tcase_add_test(t, a_broken_dmg_is_an_error_or_other_bytes);
+	tcase_add_test(t, a_folder_is_a_disk_that_other_programs_read);
+	tcase_add_test(t, a_big_folder_is_fat32);
+	tcase_add_test(t, what_fat_cannot_hold_is_refused_by_name);
+	tcase_add_test(t, a_guest_writes_into_an_overlay_and_the_folder_stays);
 	tcase_add_test(t, a_bundle_is_its_parts_and_snapshots_in_a_row);
 	tcase_add_test(t, a_descriptor_that_is_not_one_is_refused);
 }
