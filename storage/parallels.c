@@ -198,7 +198,7 @@ static void parallels_close(struct disk *d)
 static int map_image(struct disk *d, const struct prl_image *im, uint64_t in, uint64_t want,
 		     uint64_t *at, uint64_t *len, struct err *e)
 {
-	uint64_t cluster = in / im->cluster, next;
+	uint64_t cluster, next;
 	int r;
 
 	if (im->plain) {
@@ -206,6 +206,7 @@ static int map_image(struct disk *d, const struct prl_image *im, uint64_t in, ui
 		*len = want;
 		return 0;
 	}
+	cluster = in / im->cluster;
 	r = prl_entry(d, im, cluster, at, e);
 	*len = im->cluster - in % im->cluster;
 	if (r < 0)
