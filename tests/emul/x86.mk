@@ -15,3 +15,13 @@ check_PROGRAMS += tests/emul/check_x86_vec
 tests_emul_check_x86_vec_SOURCES = tests/emul/check_x86_vec.c $(X86_BATCH)
 tests_emul_check_x86_vec_CFLAGS = $(TEST_CFLAGS)
 tests_emul_check_x86_vec_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/emul/check_x86_random
+tests_emul_check_x86_random_SOURCES = tests/emul/check_x86_random.c $(X86_BATCH)
+tests_emul_check_x86_random_CFLAGS = $(TEST_CFLAGS)
+tests_emul_check_x86_random_LDADD = $(EMUL_LIBS) $(TEST_LIBS)
+
+# Ten million random instructions, the interpreter against generated code.
+.PHONY: check-x86-random
+check-x86-random: tests/emul/check_x86_random$(EXEEXT)
+	VMD_X86_RANDOM=10000000 CK_DEFAULT_TIMEOUT=0 CK_FORK=no tests/emul/check_x86_random$(EXEEXT)

@@ -140,6 +140,11 @@ uint8_t *xb_put(struct xb_batch *b, unsigned i, const uint8_t *code, unsigned le
 	return at;
 }
 
+const uint8_t *xb_code(const struct xb_batch *b, unsigned i)
+{
+	return b->image + SLOTS + (size_t)i * XB_CODE + XB_PROLOGUE;
+}
+
 /* ---- the machine's tables -------------------------------------------------------------------- */
 
 static void gate(struct xb_batch *b, unsigned vector, uint64_t to)

@@ -19,8 +19,7 @@ enum {
 	XB_DATA = 256,     /* bytes of memory that a record has */
 	XB_POINTER = 128,  /* where in it the pointers point */
 	XB_CODE = 640,     /* bytes of a slot */
-	XB_PROLOGUE = 160, /* of them for what is around the code, in front */
-	XB_EPILOGUE = 200,
+	XB_PROLOGUE = 165, /* of them in front of the code */
 	XB_NO_TRAP = 0xffff,
 };
 
@@ -43,6 +42,7 @@ struct xb_record *xb_record(const struct xb_batch *b, unsigned i);
 uint64_t xb_record_addr(const struct xb_batch *b, unsigned i);
 /* The code of slot i; returns where it is. */
 uint8_t *xb_put(struct xb_batch *b, unsigned i, const uint8_t *code, unsigned len);
+const uint8_t *xb_code(const struct xb_batch *b, unsigned i);
 
 int xb_run_host(struct xb_batch *b, struct err *e);
 int xb_run_engine(struct xb_batch *b, const struct engine_class *engine, struct err *e);

@@ -4,6 +4,7 @@ tests_guest_check_demo_SOURCES = tests/guest/check_demo.c
 tests_guest_check_demo_CFLAGS = $(TEST_CFLAGS) $(ZLIB_CFLAGS)
 tests_guest_check_demo_LDADD = client/demo/libdemo.la $(ZLIB_LIBS) $(TEST_LIBS)
 include tests/guest/riscv.mk
+include tests/guest/x86.mk
 
 # Plays the daemon for one worker; the scripts that boot guests use it.
 noinst_PROGRAMS += tests/guest/vmrun

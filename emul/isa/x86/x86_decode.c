@@ -188,8 +188,8 @@ static const struct x86_row *first_row(const struct x86_table *t, unsigned key)
 /* Does an operand need a ModRM byte, and if so memory or a register in it? */
 static void modrm_needs(const char *ops, bool *modrm, bool *mem, bool *reg)
 {
-	static const char fixed[][4] = { "AL", "CL", "DX",  "ES",  "CS", "SS", "DS",
-					 "FS", "GS", "rAX", "zAX", "1",  "ST", "AX", "XM0" };
+	static const char fixed[][4] = { "AL", "CL",  "DX",  "ES", "CS", "SS", "DS", "FS",
+					 "GS", "rAX", "zAX", "1",  "ST", "AX", "XM0" };
 
 	for (const char *p = ops; *p; p += strcspn(p, ","), p += *p == ',') {
 		size_t n = strcspn(p, ",");
@@ -394,7 +394,9 @@ static void fixed_operand(struct decoder *d, struct x86_operand *o, const char *
 					   .reg = *p == 'A' ? X86_RAX : X86_RCX,
 					   .bytes = 1 };
 	} else if (p[1] == 'X') {
-		*o = (struct x86_operand){ .kind = X86_OP_REG, .reg = *p == 'A' ? X86_RAX : X86_RDX, .bytes = 2 };
+		*o = (struct x86_operand){ .kind = X86_OP_REG,
+					   .reg = *p == 'A' ? X86_RAX : X86_RDX,
+					   .bytes = 2 };
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(segs); i++)
 		if (!memcmp(p, segs[i], 2))

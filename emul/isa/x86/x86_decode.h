@@ -22,7 +22,8 @@
  * register or memory · X, Y memory at rSI, rDI · Z register in the low bits of the opcode · H XMM
  * register in VEX.vvvv. Types: b w d q o 1 2 4 8 16 bytes · v operand size · z 2 or 4 · y 4 or 8 ·
  * m 4, or 8 in 64-bit mode · x 8, or 16 with REX.W · p far pointer · s table register · a two
- * bounds · t 10 bytes. "Ibs" is sign-extended. Fixed: AL AX CL DX rAX zAX ES CS SS DS FS GS 1 ST STi XM0 (XMM0).
+ * bounds · t 10 bytes. "Ibs" is sign-extended. Fixed: AL AX CL DX rAX zAX ES CS SS DS FS GS 1 ST
+ * STi XM0 (XMM0).
  */
 #ifndef EMUL_ISA_X86_DECODE_H
 #define EMUL_ISA_X86_DECODE_H
@@ -88,7 +89,7 @@ enum x86_operand_kind {
 	X86_OP_DR,
 	X86_OP_MMX,
 	X86_OP_XMM,
-	X86_OP_ST, /* high: the top, by the name of ST */
+	X86_OP_ST,  /* high: the top, by the name of ST */
 	X86_OP_ONE, /* the number 1 */
 };
 

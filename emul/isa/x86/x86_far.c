@@ -200,6 +200,28 @@ static void far_gate(struct x86_state *s, uint16_t selector, struct x86_desc *g,
 	call_same(s, &code, target, ip, size, call, next);
 }
 
+/* The TSS of a selector: its own, or a task gate's. SDM 3, 7.2.5, and 7.3 for who may. */
+static uint16_t task_of(struct x86_state *s, const struct x86_desc *d, uint16_t selector)
+{
+	if (desc_dpl(d->low) < x86_cpl(s) || desc_dpl(d->low) < (selector & 3u))
+		x86_fault_code(s, EXC_GP, selector & ~3u);
+	if (desc_type(d->low) != 5)
+		return selector;
+	if (!desc_p(d->low))
+		x86_fault_code(s, EXC_NP, selector & ~3u);
+	return (uint16_t)(d->low >> 16);
+}
+
+/* The old task goes on behind the instruction; until the switch is done that is where faults are.
+ */
+static void switch_task(struct x86_state *s, uint16_t selector, enum x86_switch how, uint64_t next)
+{
+	s->soft_pc = s->pc;
+	s->soft = 1;
+	x86_set_ip(s, next);
+	x86_task_switch(s, selector, how, false, 0);
+}
+
 static uint64_t far(void *state, uint64_t selector64, uint64_t ip, uint64_t how, uint64_t next)
 {
 	struct x86_state *s = state;
@@ -227,7 +249,7 @@ static uint64_t far(void *state, uint64_t selector64, uint64_t ip, uint64_t how,
 	if (type == 4 || type == 12)
 		far_gate(s, selector, &d, call, next);
 	else if ((type == 1 || type == 9 || type == 5) && !x86_is_lm(s))
-		x86_task_switch(s, selector, call ? TASK_CALL : TASK_JUMP, false, 0);
+		switch_task(s, task_of(s, &d, selector), call ? TASK_CALL : TASK_JUMP, next);
 	else
 		x86_fault_code(s, EXC_GP, selector & ~3u);
 	return 0;
@@ -435,16 +457,16 @@ static void iret_protected(struct x86_state *s, unsigned size)
 		drop_segs(s);
 }
 
-static uint64_t iret(void *state, uint64_t size)
+static uint64_t iret(void *state, uint64_t size, uint64_t next)
 {
 	struct x86_state *s = state;
+	uint16_t link;
 
 	if (x86_is_pe(s) && s->rflags & FLAG_NT) {
 		if (x86_is_lm(s))
 			x86_gp(s);
-		x86_task_switch(s,
-				(uint16_t)x86_load(s, s->seg_base[X86_TR], 2, x86_system_regime(s)),
-				TASK_IRET, false, 0);
+		link = (uint16_t)x86_load(s, s->seg_base[X86_TR], 2, x86_system_regime(s));
+		switch_task(s, link, TASK_IRET, next);
 		s->nmi_masked = 0;
 		return 0;
 	}
@@ -456,13 +478,14 @@ static uint64_t iret(void *state, uint64_t size)
 	return 0;
 }
 
-X86_CALL(iret_call, iret, 1, IR_VOID);
+X86_CALL(iret_call, iret, 2, IR_VOID);
 
 TR(iret)
 {
-	ir_val size = ir_i32(c->ir, c->in->size);
+	ir_val args[] = { ir_i32(c->ir, c->in->size),
+			  x86_wide(c, x86_next_ip(c, c->is64 ? 8 : 4)) };
 
-	ir_call(c->ir, &iret_call, &size, 1);
+	ir_call(c->ir, &iret_call, args, 2);
 	jit_leave(c->t);
 	return true;
 }

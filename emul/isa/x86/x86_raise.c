@@ -44,6 +44,7 @@ struct frame {
 	uint64_t sp, mask;
 	uint64_t base; /* of SS; 64 bits: 0 */
 	unsigned bytes, regime;
+	bool same; /* the stack that is in use: its limit counts */
 };
 
 static void push(struct frame *f, uint64_t v)
@@ -51,6 +52,8 @@ static void push(struct frame *f, uint64_t v)
 	uint64_t at;
 
 	f->sp -= f->bytes;
+	if (f->same)
+		x86_linear(f->s, X86_SS, f->sp & f->mask, f->bytes, true);
 	at = f->base + (f->sp & f->mask);
 	if (f->bytes < 8 && f->mask != UINT64_MAX)
 		at = (uint32_t)at;
@@ -256,6 +259,7 @@ static void deliver_protected(struct x86_state *s, const struct gate *g, enum x8
 		push_return(&f, flags, has_code, code);
 		x86_set_accessed(s, &ss);
 	} else {
+		f.same = true;
 		f.sp = s->gpr[X86_RSP];
 		f.base = s->seg_base[X86_SS];
 		f.mask = s->seg_attr[X86_SS] & X86_ATTR_DB ? UINT32_MAX : UINT16_MAX;

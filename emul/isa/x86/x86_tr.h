@@ -28,8 +28,8 @@ struct x86_ctx {
 
 #define INSN(map, op, ext, pfx, name, operands, tr, feature, flags, undefined) TR(tr);
 #include "emul/isa/x86/x86_one.def"
-#include "emul/isa/x86/x86_two.def"
 #include "emul/isa/x86/x86_sse.def"
+#include "emul/isa/x86/x86_two.def"
 #include "emul/isa/x86/x86_x87.def"
 #undef INSN
 
