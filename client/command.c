@@ -3,18 +3,13 @@
  * the verb (the noun vm left out), its help, parameters and answer come from the table. Those
  * that do more than one call stand in the list below.
  */
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/own.h"
-#include "base/strbuf.h"
 #include "client/ctl.h"
 #include "client/disk.h"
-#include "client/table.h"
-#include "client/words.h"
 #include "protocol/errors.h"
 #include "protocol/suggest.h"
 
@@ -32,6 +27,34 @@ static const struct command special[] = {
 	  .group = "first use",
 	  .method = "host.doctor",
 	  .run = doctor_command },
+	{ .name = "define",
+	  .usage = "NAME [options of run] [SOURCE] | -f FILE",
+	  .group = "first use",
+	  .method = "vm.create",
+	  .run = define_command,
+	  .doc = "Make a VM and do not start it yet: from the options of run, or from a "
+		 "definition, vm.json(5)." },
+	{ .name = "apply",
+	  .usage = "[--dry-run] -f FILE",
+	  .group = "change",
+	  .method = "vm.apply",
+	  .run = apply_command },
+	{ .name = "diff",
+	  .usage = "-f FILE",
+	  .group = "change",
+	  .run = apply_command,
+	  .doc = "Say what apply would change." },
+	{ .name = "config",
+	  .usage = "[--all] VM",
+	  .group = "look",
+	  .run = config_command,
+	  .doc = "Print the definition of a VM; apply of it changes nothing. --all has the "
+		 "defaults, too." },
+	{ .name = "set",
+	  .usage = "VM KEY=VALUE ...",
+	  .group = "change",
+	  .run = set_command,
+	  .doc = "Change keys of the definition of a VM, vm.json(5); KEY= takes the default." },
 	{ .name = "console",
 	  .usage = "[--watch] [--force] [--escape KEY] VM",
 	  .group = "talk",
@@ -77,11 +100,10 @@ static const struct {
 	{ "vm.start", "start", "power" },       { "vm.stop", "stop", "power" },
 	{ "vm.reset", "reset", "power" },       { "vm.pause", "pause", "power" },
 	{ "vm.unpause", "unpause", "power" },   { "vm.kill", "kill", "power" },
-	{ "vm.wait", "wait", "power" },         { "vm.create", "define", "change" },
-	{ "vm.apply", "apply", "change" },      { "vm.rm", "rm", "change" },
+	{ "vm.wait", "wait", "power" },         { "vm.rm", "rm", "change" },
 	{ "machine.list", "machines", "host" }, { "device.list", "devices", "host" },
 	{ "vm.devices", "vm devices", "look" }, { "vm.balloon", "balloon", "change" },
-	{ "host.info", "host", "host" },        { "job.list", "jobs", "storage" },
+	{ "host.info", "host", "host" },
 };
 
 /* Methods that make no sense as a command of their own. */
@@ -152,10 +174,10 @@ const struct command *commands(void)
 	return all;
 }
 
-/* How many of the words the name of a command takes, 0 when it is not this one. */
-static int match(const struct command *cmd, int argc, char **argv)
+/* How many of the words a name takes, 0 when they do not begin with it. */
+static int match(const char *name, int argc, char **argv)
 {
-	const char *at = cmd->name;
+	const char *at = name;
 	int n = 0;
 
 	while (*at) {
@@ -169,25 +191,56 @@ static int match(const struct command *cmd, int argc, char **argv)
 	return n;
 }
 
+/* Other words for a command, of OpenBSD's vmctl or of habit. */
+static const char *const aliases[][2] = {
+	{ "ls", "list" },         { "status", "show" },     { "create", "define" },
+	{ "jobs", "job list" },   { "job ls", "job list" }, { "nets", "net list" },
+	{ "net ls", "net list" },
+};
+
+static const struct command *named(const char *name)
+{
+	for (const struct command *c = commands(); c->name; c++)
+		if (!strcmp(c->name, name))
+			return c;
+	return NULL;
+}
+
 const struct command *command_find(int argc, char **argv, int *words)
 {
-	static char ls[] = "list", status[] = "show";
 	const struct command *best = NULL;
 
-	if (argc && !strcmp(argv[0], "ls"))
-		argv[0] = ls;
-	if (argc && !strcmp(argv[0], "status"))
-		argv[0] = status;
 	*words = 0;
 	for (const struct command *c = commands(); c->name; c++) {
-		int n = match(c, argc, argv);
+		int n = match(c->name, argc, argv);
 
 		if (n > *words) {
 			*words = n;
 			best = c;
 		}
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
+		int n = match(aliases[i][0], argc, argv);
+
+		if (n > *words) {
+			*words = n;
+			best = named(aliases[i][1]);
+		}
+	}
 	return best;
+}
+
+/* "show, wait, cancel": what may follow a first word. False: nothing does. */
+bool command_verbs(const char *noun, char *buf, size_t size)
+{
+	size_t len = strlen(noun), at = 0;
+
+	*buf = 0;
+	for (const struct command *c = commands(); c->name && at < size; c++)
+		if (!strncmp(c->name, noun, len) && c->name[len] == ' ')
+			at += (size_t)snprintf(buf + at, size - at, "%s%s", at ? ", " : "",
+					       c->name + len + 1);
+	return *buf;
 }
 
 const char *command_suggest(const char *words)
@@ -197,161 +250,4 @@ const char *command_suggest(const char *words)
 	for (const struct command *c = commands(); c->name; c++)
 		suggest_try(&s, c->name);
 	return s.best;
-}
-
-/* ---- a method as a command ---- */
-
-static const char *const vm_columns[] = { "id",     "name",  "state", "machine", "cpus",
-					  "memory", "accel", "pid",   "uptime",  NULL };
-
-static const struct rpc_field *only_list(const struct rpc_object *o)
-{
-	const struct rpc_field *f = o->fields();
-
-	return f[0].name && f[0].type == RPC_LIST && !f[1].name ? f : NULL;
-}
-
-/* "web: running", or "web: no change (running)". */
-static bool print_change(json_object *params, json_object *result)
-{
-	json_object *vm, *state, *changed;
-	bool same;
-
-	if (!json_object_object_get_ex(params, "vm", &vm) ||
-	    !json_object_object_get_ex(result, "changed", &changed))
-		return false;
-	same = !json_object_get_boolean(changed);
-	if (json_object_object_get_ex(result, "state", &state))
-		printf("%s: %s%s\n", json_object_get_string(vm), json_object_get_string(state),
-		       same ? " (no change)" : "");
-	else
-		printf("%s: %s\n", json_object_get_string(vm), same ? "no change" : "done");
-	return true;
-}
-
-static void print_json(json_object *v)
-{
-	printf("%s\n",
-	       json_object_to_json_string_ext(v, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-						     JSON_C_TO_STRING_NOSLASHESCAPE));
-}
-
-static void print_result(const struct ctl *c, const struct rpc_method *m, json_object *params,
-			 json_object *result)
-{
-	const struct rpc_field *list = only_list(&m->reply);
-	json_object *v = result;
-
-	if (list)
-		json_object_object_get_ex(result, list->name, &v);
-	if (c->json)
-		print_json(v);
-	else if (c->quiet)
-		return;
-	else if (list)
-		table_print(list->object, v, list->object == &vm_info_object ? vm_columns : NULL);
-	else if (!print_change(params, result))
-		lines_print(&m->reply, result, 0);
-}
-
-static int call_one(struct ctl *c, const struct command *cmd, const struct rpc_method *m,
-		    json_object *params, const struct conn_fds *fds)
-{
-	json_object *result = NULL, *data = NULL, *vm;
-	struct err e = { 0 };
-	char what[200];
-	int code = EXIT_DONE;
-
-	snprintf(what, sizeof(what), "%s%s%s", cmd->name,
-		 json_object_object_get_ex(params, "vm", &vm) ? " " : "",
-		 json_object_object_get_ex(params, "vm", &vm) ? json_object_get_string(vm) : "");
-	if (ctl_call(c, m->name, json_object_get(params), fds->v, fds->n, &result, &data, &e) < 0)
-		code = ctl_report(c, what, &e, data);
-	else
-		print_result(c, m, params, result);
-	json_object_put(result);
-	json_object_put(data);
-	return code;
-}
-
-static bool is_pattern(const char *s)
-{
-	return strpbrk(s, "*?[") != NULL;
-}
-
-/* The names of the VMs that fit a pattern; the caller puts the array. */
-static int names_of(struct ctl *c, const char *pattern, json_object **ret, struct err *e)
-{
-	json_object *result, *params = json_object_new_object(), *list, *name, *data = NULL;
-	int r = ctl_call(c, "vm.list", params, NULL, 0, &result, &data, e);
-
-	json_object_put(data);
-	if (r < 0)
-		return r;
-	*ret = json_object_new_array();
-	json_object_object_get_ex(result, "vms", &list);
-	for (size_t i = 0; i < json_object_array_length(list); i++)
-		if (json_object_object_get_ex(json_object_array_get_idx(list, i), "name", &name) &&
-		    !fnmatch(pattern, json_object_get_string(name), 0))
-			json_object_array_add(*ret, json_object_get(name));
-	json_object_put(result);
-	if (!json_object_array_length(*ret)) {
-		json_object_put(*ret);
-		return rpc_error(e, "vm.not-found", "no VM fits '%s'", pattern);
-	}
-	return 0;
-}
-
-/* One call for each VM that fits; the exit code is that of the first failure. */
-static int call_each(struct ctl *c, const struct command *cmd, const struct rpc_method *m,
-		     json_object *params, const char *pattern, const struct conn_fds *fds)
-{
-	json_object *found = NULL;
-	struct err e = { 0 };
-	int code = EXIT_DONE;
-
-	if (names_of(c, pattern, &found, &e) < 0)
-		return ctl_report(c, cmd->name, &e, NULL);
-	for (size_t i = 0; i < json_object_array_length(found); i++) {
-		int one;
-
-		json_object_object_add(params, "vm",
-				       json_object_get(json_object_array_get_idx(found, i)));
-		one = call_one(c, cmd, m, params, fds);
-		if (code == EXIT_DONE)
-			code = one;
-	}
-	json_object_put(found);
-	return code;
-}
-
-int command_method(struct ctl *c, const struct command *cmd, int argc, char **argv)
-{
-	const struct rpc_method *m = rpc_method_find(&client_table, cmd->method);
-	static char all[] = "*";
-	struct conn_fds fds = { .n = 0 };
-	json_object *params = NULL, *vm;
-	struct err e = { 0 };
-	int code;
-
-	for (int i = 0; i < argc; i++)
-		if (!strcmp(argv[i], "--all") && !rpc_field_find(&m->args, "all"))
-			argv[i] = all;
-	if (words_parse(m, argc, argv, &fds, &params, &e) < 0) {
-		code = ctl_report(c, cmd->name, &e, NULL);
-	} else if (c->explain) {
-		printf("%s %s\n", m->name,
-		       json_object_to_json_string_ext(params, JSON_C_TO_STRING_NOSLASHESCAPE));
-		code = EXIT_DONE;
-	} else if (json_object_object_get_ex(params, "vm", &vm) &&
-		   is_pattern(json_object_get_string(vm))) {
-		autofree char *pattern = strdup(json_object_get_string(vm));
-
-		code = call_each(c, cmd, m, params, pattern, &fds);
-	} else {
-		code = call_one(c, cmd, m, params, &fds);
-	}
-	conn_fds_close(&fds);
-	json_object_put(params);
-	return code;
 }

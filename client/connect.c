@@ -205,6 +205,28 @@ int ctl_connect(struct ctl *c, struct err *e)
 	return start_daemon(c, path, &ops, e);
 }
 
+/* The daemon is gone: it was killed, or replaced while we were asking. */
+static bool is_lost(const struct ctl *c, const struct err *e)
+{
+	return c->peer && rpc_peer_is_closed(c->peer) && e->kind && !strcmp(e->kind, "vm.lost");
+}
+
+int ctl_reconnect(struct ctl *c, struct err *e)
+{
+	if (c->peer)
+		rpc_peer_free(c->peer);
+	c->peer = NULL;
+	return ctl_connect(c, e);
+}
+
+/* May it be asked twice without harm? */
+static bool is_repeatable(const struct ctl *c, const char *method)
+{
+	const struct rpc_method *m = rpc_method_find(&client_table, method);
+
+	return m && (m->effect == RPC_READS || c->request_id);
+}
+
 int ctl_call(struct ctl *c, const char *method, json_object *params, const int *fds, size_t n,
 	     json_object **result, json_object **data, struct err *e)
 {
@@ -216,8 +238,15 @@ int ctl_call(struct ctl *c, const char *method, json_object *params, const int *
 	}
 	if (c->request_id)
 		json_object_object_add(params, "request_id", json_object_new_string(c->request_id));
-	r = rpc_client_call(c->peer, method, params, fds, n, result, NULL, data, e);
-	if (r < 0 && c->daemon_log && rpc_peer_is_closed(c->peer))
+	r = rpc_client_call(c->peer, method, json_object_get(params), fds, n, result, NULL, data,
+			    e);
+	/* VMs outlive their daemon, and the next one knows the answer, too. */
+	if (r < 0 && is_lost(c, e) && !c->daemon_log && is_repeatable(c, method) &&
+	    ctl_reconnect(c, e) == 0)
+		r = rpc_client_call(c->peer, method, json_object_get(params), fds, n, result, NULL,
+				    data, e);
+	json_object_put(params);
+	if (r < 0 && c->daemon_log && c->peer && rpc_peer_is_closed(c->peer))
 		err_hint(e, "the daemon ended; %s has what it said", c->daemon_log);
 	return r;
 }

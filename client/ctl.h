@@ -60,6 +60,8 @@ const struct command *commands(void);
 const struct command *command_find(int argc, char **argv, int *words);
 /* The nearest right name for wrong words, or NULL. */
 const char *command_suggest(const char *words);
+/* The verbs that follow a noun, "list, show", or false. */
+bool command_verbs(const char *noun, char *buf, size_t size);
 /* Any method: parameters from words, result as table, lines or JSON. */
 int command_method(struct ctl *c, const struct command *cmd, int argc, char **argv);
 
@@ -68,7 +70,11 @@ int ctl_connect(struct ctl *c, struct err *e);
 /* Only to a daemon that runs already. */
 int ctl_connect_running(struct ctl *c, struct err *e);
 
-/* One call that waits. params is taken. *result is the caller's. On failure *data may be set: put
+/* After the daemon has died: to the next one, which is started if need be. */
+int ctl_reconnect(struct ctl *c, struct err *e);
+
+/* One call that waits. It is repeated once when the daemon dies and that does no harm. params is
+ * taken. *result is the caller's. On failure *data may be set: put
  * it. */
 int ctl_call(struct ctl *c, const char *method, json_object *params, const int *fds, size_t n,
 	     json_object **result, json_object **data, struct err *e);
@@ -78,6 +84,10 @@ int ctl_call(struct ctl *c, const char *method, json_object *params, const int *
 int ctl_report(const struct ctl *c, const char *what, const struct err *e, json_object *data);
 
 int run_command(struct ctl *c, const struct command *cmd, int argc, char **argv);
+int define_command(struct ctl *c, const struct command *cmd, int argc, char **argv);
+int apply_command(struct ctl *c, const struct command *cmd, int argc, char **argv);
+int config_command(struct ctl *c, const struct command *cmd, int argc, char **argv);
+int set_command(struct ctl *c, const struct command *cmd, int argc, char **argv);
 int console_command(struct ctl *c, const struct command *cmd, int argc, char **argv);
 int log_command(struct ctl *c, const struct command *cmd, int argc, char **argv);
 int forward_command(struct ctl *c, const struct command *cmd, int argc, char **argv);

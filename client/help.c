@@ -117,7 +117,6 @@ int help_command(struct ctl *c, const struct command *cmd, int argc, char **argv
 			if (!strcmp(k->group, groups[g]))
 				printf("  %-14s %s\n", k->name, k->doc);
 	}
-	printf(
-	    "\nfor every command: --json -q --explain --timeout T --here --user --system --help\n");
+	printf("\nfor every command: --json -q --explain --here --user --system --help\n");
 	return EXIT_DONE;
 }

@@ -3,7 +3,7 @@ include client/demo/local.mk
 
 noinst_LTLIBRARIES += client/libclient.la
 client_libclient_la_SOURCES = \
-	client/command.c client/ctl.h \
+	client/command.c client/method.c client/method.h client/many.c client/definition.c client/ctl.h \
 	client/connect.c \
 	client/console.c client/console.h \
 	client/disk.c client/disk.h client/disk.def \

@@ -48,10 +48,16 @@ static int take_globals(struct ctl *c, int argc, char **argv, bool *help)
 
 static int unknown(const struct ctl *c, int argc, char **argv)
 {
-	char words[128];
+	char words[128], verbs[160];
 	const char *near;
 	struct err e = { 0 };
 
+	if (command_verbs(argv[0], verbs, sizeof(verbs))) {
+		rpc_error(&e, "rpc.params", "%s what?", argv[0]);
+		err_hint(&e, "after %s comes one of: %s", argv[0], verbs);
+		ctl_report(c, NULL, &e, NULL);
+		return EXIT_USAGE;
+	}
 	snprintf(words, sizeof(words), "%s", argv[0]);
 	near = command_suggest(words);
 	if (!near && argc > 1) {

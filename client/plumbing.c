@@ -171,7 +171,8 @@ static void completion_bash(void)
 	printf(
 	    "\trun|\"run \"*) COMPREPLY=($(compgen -f -W \"demo debian --name --machine --cpu "
 	    "--cpus --memory --kernel --initrd --append --firmware --disk --cdrom --net --forward "
-	    "--share --accel --rm --detach --paused --exec --timeout --escape\" -- \"$cur\")) ;;\n");
+	    "--share --accel --rm --detach --paused --exec --timeout --escape\" -- \"$cur\")) "
+	    ";;\n");
 	printf("\t*) COMPREPLY=($(compgen -W \"");
 	for (const struct command *k = commands(); k->name; k++)
 		printf("%s ", k->name);

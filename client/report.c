@@ -27,6 +27,15 @@ static const char *data_string(json_object *data, const char *key)
 		   : NULL;
 }
 
+/* "cannot start 'web': REASON" under "cannot start web" would say it twice. */
+static const char *reason_of(const struct err *e)
+{
+	static const char start[] = "cannot start '";
+	const char *colon = strncmp(e->msg, start, strlen(start)) ? NULL : strstr(e->msg, "': ");
+
+	return colon ? colon + 3 : e->msg;
+}
+
 int ctl_report(const struct ctl *c, const char *what, const struct err *e, json_object *data)
 {
 	const struct rpc_error_kind *kind = e->kind ? rpc_error_kind_find(e->kind) : NULL;
@@ -46,7 +55,7 @@ int ctl_report(const struct ctl *c, const char *what, const struct err *e, json_
 	if (!hint && kind)
 		hint = kind->hint;
 	if (what)
-		fprintf(stderr, "vmctl: cannot %s\n  why:   %s\n", what, e->msg);
+		fprintf(stderr, "vmctl: cannot %s\n  why:   %s\n", what, reason_of(e));
 	else
 		fprintf(stderr, "vmctl: %s\n", e->msg);
 	if (phase)

@@ -11,10 +11,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/size.h"
 #include "client/words.h"
 #include "protocol/errors.h"
 
-enum { NAMES_TRIED = 100 };
+enum { NAMES_TRIED = 100, DAEMONS_TRIED = 5 };
+/* One that dies sooner is broken. */
+static const int64_t DAEMON_LIVES_NS = 1000000000;
 
 struct running {
 	struct ctl *c;
@@ -194,16 +197,35 @@ static int attach(struct running *run, int fd, struct err *e)
 	return r;
 }
 
-/* Until the guest ends or the person leaves. */
-static int follow(struct running *run, struct err *e)
+static int ask_for_the_end(struct running *run, struct err *e)
 {
 	json_object *params = json_object_new_object();
-	int r;
 
 	json_object_object_add(params, "vm", json_object_new_string(run->name));
-	r = rpc_send(run->c->peer, "vm.wait", params, NULL, 0, on_waited, run, e);
-	if (r == 0)
+	return rpc_send(run->c->peer, "vm.wait", params, NULL, 0, on_waited, run, e);
+}
+
+/*
+ * Until the guest ends or the person leaves. A daemon that dies meanwhile takes neither the guest
+ * nor its console with it: the next one is asked.
+ */
+static int follow(struct running *run, struct err *e)
+{
+	int r = ask_for_the_end(run, e), quick = 0;
+
+	while (r == 0 && !run->done) {
+		int64_t since = mono_ns();
+
 		r = rpc_wait(run->c->peer, &run->done, e);
+		quick = mono_ns() - since < DAEMON_LIVES_NS ? quick + 1 : 0;
+		if (r == 0 || run->done || !rpc_peer_is_closed(run->c->peer) ||
+		    quick > DAEMONS_TRIED)
+			break;
+		rpc_forget(run->c->peer, run);
+		r = ctl_reconnect(run->c, e);
+		if (r == 0)
+			r = ask_for_the_end(run, e);
+	}
 	if (r < 0)
 		return r;
 	if (!run->waited)
@@ -239,12 +261,7 @@ static int run_all(struct running *run, int argc, char **argv, json_object **dat
 			   run->o.def, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 		return 0;
 	}
-	if (!json_object_object_get_ex(run->o.def, "nets", NULL)) {
-		json_object *nets = json_object_new_array();
-
-		json_object_array_add(nets, json_object_new_object());
-		json_object_object_add(run->o.def, "nets", nets);
-	}
+	run_default_net(&run->o);
 	if (!run->o.detach && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, "cannot make a socket for the console");
 	r = start(run, pair[1], data, e);

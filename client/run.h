@@ -27,6 +27,9 @@ void run_options_free(struct run_options *o);
 /* What the source is: sets kernel, disk or CD of the definition, and a name. */
 int run_source(struct ctl *c, struct run_options *o, struct err *e);
 
+/* A definition without any card gets one on a user network. */
+void run_default_net(struct run_options *o);
+
 void run_help(void);
 /* The same as items of an mdoc list, for vmctl(1). */
 void run_options_mdoc(void);

@@ -388,6 +388,17 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct err *
 	return r;
 }
 
+void run_default_net(struct run_options *o)
+{
+	json_object *nets;
+
+	if (json_object_object_get_ex(o->def, "nets", NULL))
+		return;
+	nets = json_object_new_array();
+	json_object_array_add(nets, json_object_new_object());
+	json_object_object_add(o->def, "nets", nets);
+}
+
 void run_options_free(struct run_options *o)
 {
 	free(o->exec);

@@ -121,6 +121,18 @@ static uint64_t digest(const uint8_t *data, size_t len)
 	return h;
 }
 
+/* Like mkdir -p: the cache of somebody who has none yet. */
+static int make_directories(char *dir)
+{
+	for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		if (mkdir(dir, 0700) < 0 && errno != EEXIST && access(dir, X_OK) < 0)
+			return -1;
+		*slash = '/';
+	}
+	return mkdir(dir, 0700) < 0 && errno != EEXIST ? -1 : 0;
+}
+
 /* The guest as a file of the user's cache, so that the VM can be started again: its fd, or < 0. */
 static int demo_file(const char *cpu, const void *data, size_t len, char *path, size_t size)
 {
@@ -139,7 +151,7 @@ static int demo_file(const char *cpu, const void *data, size_t len, char *path, 
 		if (fd >= 0)
 			close(fd);
 		*strrchr(dir, '/') = 0; /* ends in one */
-		if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		if (make_directories(dir) < 0)
 			return -1;
 		at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (at < 0 || file_replace_at(at, name, data, len, NULL) < 0)

@@ -36,6 +36,7 @@ struct daemon {
 	int state_dir, runtime_dir, lock_fd;
 	char boot_id[40];
 	char epoch[17];
+	char kvm[256]; /* what KVM is good for here, once it was asked for */
 	uint64_t next_vm, next_job;
 	uint64_t vm_ids; /* on disk: ids from here on have never been given */
 	int64_t started_ns;

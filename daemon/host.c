@@ -1,15 +1,11 @@
 /* host.c - methods about the daemon and its host. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/kvm.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "base/own.h"
 #include "base/size.h"
 #include "daemon/vm.h"
 
@@ -32,20 +28,6 @@ static uint64_t memory_available(void)
 	if (f)
 		fclose(f);
 	return kb * 1024;
-}
-
-static const char *kvm_summary(struct arena *mem)
-{
-	autoclose int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int version;
-
-	if (fd < 0)
-		return arena_printf(mem, "not usable: %s", strerror(errno));
-	version = ioctl(fd, KVM_GET_API_VERSION, 0);
-	return arena_printf(mem,
-			    version == KVM_API_VERSION ? "usable, API version %d"
-						       : "of an unknown API version, %d",
-			    version);
 }
 
 int method_host_info(struct rpc_call *c, const struct host_info_args *a, struct host_info_reply *r,
@@ -72,12 +54,15 @@ int method_host_info(struct rpc_call *c, const struct host_info_args *a, struct 
 	r->memory = (uint64_t)si.totalram * si.mem_unit;
 	r->memory_free = memory_available();
 	r->kernel = arena_printf(rpc_call_mem(c), "%s %s", u.sysname, u.release);
-	r->kvm = kvm_summary(rpc_call_mem(c));
 	list_for_each(vm, &d->vms, struct vm, node) {
 		r->vms++;
 		r->vms_running += vm_has_process(vm);
 	}
-	return 0;
+	if (access("/dev/kvm", R_OK | W_OK) < 0)
+		r->kvm = arena_printf(rpc_call_mem(c), "not usable: /dev/kvm: %s", strerror(errno));
+	else if (d->kvm[0])
+		r->kvm = d->kvm;
+	return r->kvm ? 0 : kvm_describe(c, e);
 }
 
 int method_rpc_discover(struct rpc_call *c, const struct rpc_discover_args *a,

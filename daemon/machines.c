@@ -1,10 +1,12 @@
 /*
- * machines.c - what can be emulated: the worker knows, so it is asked ("vmd-vm --describe"), by a
- * child of the daemon.
+ * machines.c - what can be emulated, and what KVM is good for here: the worker knows, so it is
+ * asked
+ * ("vmd-vm --describe" and "--describe-kvm"), by a child of the daemon.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -35,14 +37,21 @@ static int read_all(int fd, struct strbuf *to, struct err *e)
 	return 0;
 }
 
+struct question {
+	struct rpc_call *c;
+	const char *option; /* of vmd-vm */
+	const char *key;    /* "machines", "devices" or "kvm" */
+	struct child *child;
+};
+
 static int describe(void *arg, int sock, struct child_result *ret, struct err *e)
 {
+	const struct question *q = arg;
 	char program[PATH_MAX];
 	auto_strbuf text = { 0 };
 	int pipe_fds[2], status, r = find_program("vmd-vm", program, sizeof(program), e);
 	pid_t pid;
 
-	(void)arg;
 	(void)sock;
 	if (r < 0)
 		return r;
@@ -51,7 +60,7 @@ static int describe(void *arg, int sock, struct child_result *ret, struct err *e
 	pid = fork();
 	if (pid == 0) {
 		if (dup2(pipe_fds[1], STDOUT_FILENO) >= 0)
-			execl(program, program, "--describe", (char *)NULL);
+			execl(program, program, q->option, (char *)NULL);
 		_exit(127);
 	}
 	close(pipe_fds[1]);
@@ -64,12 +73,6 @@ static int describe(void *arg, int sock, struct child_result *ret, struct err *e
 	ret->result = text.data ? json_tokener_parse(text.data) : NULL;
 	return ret->result ? 0 : rpc_error(e, "failed", "%s does not describe itself", program);
 }
-
-struct question {
-	struct rpc_call *c;
-	const char *key; /* "machines" or "devices" */
-	struct child *child;
-};
 
 static void answered(void *arg, json_object *result, struct conn_fds *fds, const struct err *e)
 {
@@ -89,21 +92,50 @@ static void answered(void *arg, json_object *result, struct conn_fds *fds, const
 	free(q);
 }
 
-static int ask(struct rpc_call *c, const char *key, struct err *e)
+/* The host does not change while the daemon runs: asked once. */
+static void answered_kvm(void *arg, json_object *result, struct conn_fds *fds, const struct err *e)
 {
-	static const struct child_ops ops = { .work = describe, .done = answered };
+	struct question *q = arg;
+	struct daemon *d = daemon_of(q->c);
+	struct host_info_reply *r = rpc_call_reply(q->c);
+	json_object *text = NULL;
+
+	(void)fds;
+	if (result && json_object_object_get_ex(result, q->key, &text))
+		snprintf(d->kvm, sizeof(d->kvm), "%s", json_object_get_string(text));
+	else
+		snprintf(d->kvm, sizeof(d->kvm), "usable; not measured: %.150s",
+			 e ? e->msg : "the worker does not say");
+	r->kvm = d->kvm;
+	rpc_call_done(q->c);
+	child_free(q->child);
+	free(q);
+}
+
+static int ask(struct rpc_call *c, const char *option, const char *key, const struct child_ops *ops,
+	       struct err *e)
+{
 	struct question *q = calloc(1, sizeof(*q));
 	int r;
 
 	if (!q)
 		return err_nomem(e);
 	q->c = c;
+	q->option = option;
 	q->key = key;
-	r = child_start(daemon_of(c), geteuid(), getegid(), &ops, q, q, &q->child, e);
+	r = child_start(daemon_of(c), geteuid(), getegid(), ops, q, q, &q->child, e);
 	if (r == 0)
 		return RPC_LATER;
 	free(q);
 	return r;
+}
+
+static const struct child_ops list_ops = { .work = describe, .done = answered };
+static const struct child_ops kvm_ops = { .work = describe, .done = answered_kvm };
+
+int kvm_describe(struct rpc_call *c, struct err *e)
+{
+	return ask(c, "--describe-kvm", "kvm", &kvm_ops, e);
 }
 
 int method_machine_list(struct rpc_call *c, const struct machine_list_args *a,
@@ -111,7 +143,7 @@ int method_machine_list(struct rpc_call *c, const struct machine_list_args *a,
 {
 	(void)a;
 	(void)r;
-	return ask(c, "machines", e);
+	return ask(c, "--describe", "machines", &list_ops, e);
 }
 
 int method_device_list(struct rpc_call *c, const struct device_list_args *a,
@@ -119,5 +151,5 @@ int method_device_list(struct rpc_call *c, const struct device_list_args *a,
 {
 	(void)a;
 	(void)r;
-	return ask(c, "devices", e);
+	return ask(c, "--describe", "devices", &list_ops, e);
 }

@@ -448,7 +448,9 @@ static void forget_private(struct daemon *d)
 	unlink(d->socket_path);
 	rmdir(d->state_path);
 	rmdir(d->runtime_path);
-	snprintf(dir, sizeof(dir), "%s", d->socket_path);
+	snprintf(dir, sizeof(dir), "%.*s/vmd.log",
+		 (int)(strrchr(d->socket_path, '/') - d->socket_path), d->socket_path);
+	unlink(dir); /* vmctl gave it to us as standard error */
 	*strrchr(dir, '/') = 0;
 	rmdir(dir);
 }

@@ -164,6 +164,10 @@ struct scope;
 void scope_begin(struct vm *vm); /* best effort, nobody waits for it */
 void scope_free(struct scope *s);
 
+/* ---- machines.c ---- */
+/* Finish a call of host.info with what KVM is good for: RPC_LATER, or an error. */
+int kvm_describe(struct rpc_call *c, struct err *e);
+
 /* ---- adopt.c ---- */
 void vms_adopt(struct daemon *d);
 

@@ -161,6 +161,9 @@ static int no_empty_path(void *arg, enum worker_fd_role role, size_t index, cons
 	return f->path && !*f->path ? wrong(e, "%s: the path is empty", what) : 0;
 }
 
+/* A number of bytes that can be added to addresses; boards have limits of their own. */
+static const uint64_t MEMORY_MAX = UINT64_C(1) << 46;
+
 int vm_def_check(const struct vm_def *d, struct err *e)
 {
 	int r;
@@ -172,8 +175,9 @@ int vm_def_check(const struct vm_def *d, struct err *e)
 			     d->name, VM_NAME_MAX);
 	if (!d->cpus || d->cpus > VM_CPUS_MAX)
 		return wrong(e, "cpus: between 1 and %d", VM_CPUS_MAX);
-	if (d->memory < MiB || d->memory > (UINT64_C(1) << 46))
-		return wrong(e, "memory: at least 1M");
+	if (d->memory < MiB || d->memory > MEMORY_MAX)
+		return wrong(e, "memory: between 1M and %lluT, and no machine takes all of that",
+			     (unsigned long long)(MEMORY_MAX >> 40));
 	if (d->disks.n > VM_DISKS_MAX || d->cdroms.n > VM_DISKS_MAX || d->nets.n > VM_NETS_MAX ||
 	    d->shares.n > VM_SHARES_MAX || d->forwards.n > VM_FORWARDS_MAX)
 		return wrong(e, "at most %d disks, %d CD drives, %d cards, %d shares, %d forwards",

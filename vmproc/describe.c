@@ -1,11 +1,18 @@
-/* describe.c - "vmd-vm --describe": what this build can emulate, for the daemon to pass on. */
+/*
+ * describe.c - "vmd-vm --describe": what this build can emulate; "--describe-kvm": what KVM is good
+ * for on this host. For the daemon to pass on.
+ */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/own.h"
 #include "base/strbuf.h"
 #include "emul/core/device.h"
 #include "emul/core/engine.h"
 #include "emul/core/machine.h"
+#include "kvm/kvm.h"
 #include "vmproc/worker.h"
 
 /* All models of all CPU families a board can carry, in its order of preference. */
@@ -76,11 +83,20 @@ static json_object *describe_device(const struct device_class *c)
 	return out;
 }
 
+/* Takes v. */
+static int print(json_object *v)
+{
+	bool ok = puts(json_object_to_json_string_ext(v, JSON_C_TO_STRING_NOSLASHESCAPE)) >= 0 &&
+		  fflush(stdout) == 0;
+
+	json_object_put(v);
+	return ok ? 0 : 1;
+}
+
 int worker_describe(void)
 {
 	json_object *all = json_object_new_object();
 	json_object *machines = json_object_new_array(), *devices = json_object_new_array();
-	bool ok;
 
 	for (unsigned i = 0; boards[i]; i++)
 		json_object_array_add(machines, describe_machine(boards[i]));
@@ -88,8 +104,34 @@ int worker_describe(void)
 		json_object_array_add(devices, describe_device(device_classes[i]));
 	json_object_object_add(all, "machines", machines);
 	json_object_object_add(all, "devices", devices);
-	ok = puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_NOSLASHESCAPE)) >= 0 &&
-	     fflush(stdout) == 0;
-	json_object_put(all);
-	return ok ? 0 : 1;
+	return print(all);
+}
+
+static void kvm_sentence(int fd, char *buf, size_t size)
+{
+	uint64_t rate;
+	struct err e;
+
+	if (kvm_measure(fd, &rate, &e) < 0)
+		snprintf(buf, size, "usable; not measured: %.150s", e.msg);
+	else
+		snprintf(buf, size,
+			 "%s: %llu.%llu million instructions a second in the kernel mode of guests",
+			 rate >= KVM_NATIVE_RATE ? "usable" : "usable, but emulates",
+			 (unsigned long long)rate / 1000000,
+			 (unsigned long long)rate / 100000 % 10);
+}
+
+int worker_describe_kvm(void)
+{
+	autoclose int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	json_object *all = json_object_new_object();
+	char text[256];
+
+	if (fd < 0)
+		snprintf(text, sizeof(text), "not usable: /dev/kvm: %s", strerror(errno));
+	else
+		kvm_sentence(fd, text, sizeof(text));
+	json_object_object_add(all, "kvm", json_object_new_string(text));
+	return print(all);
 }

@@ -3,6 +3,7 @@
  *
  *	vmd-vm NAME --control-fd=N     serve the VM; N is a listening SEQPACKET socket
  *	vmd-vm --describe              print what this build can emulate, as JSON
+ *	vmd-vm --describe-kvm          measure what KVM is good for here, and print it as JSON
  *	vmd-vm --self-test-jail        try to break out of the jail; 0 when nothing worked
  *
  * --no-jail leaves the jail open: for debuggers and profilers, never for guests one does not trust.
@@ -25,13 +26,13 @@
 struct options {
 	const char *name;
 	int control_fd;
-	bool describe, self_test, no_jail, pid_namespace;
+	bool describe, describe_kvm, self_test, no_jail, pid_namespace;
 };
 
 static int usage(void)
 {
 	fputs("usage: vmd-vm NAME --control-fd=N [--pid-namespace] [--no-jail]\n"
-	      "       vmd-vm --describe | --self-test-jail\n"
+	      "       vmd-vm --describe | --describe-kvm | --self-test-jail\n"
 	      "vmd starts this program; see vmd(8).\n",
 	      stderr);
 	return 2;
@@ -58,6 +59,8 @@ static bool parse(int argc, char **argv, struct options *o)
 			ok = parse_fd(a + 13, &o->control_fd);
 		else if (!strcmp(a, "--describe"))
 			o->describe = true;
+		else if (!strcmp(a, "--describe-kvm"))
+			o->describe_kvm = true;
 		else if (!strcmp(a, "--self-test-jail"))
 			o->self_test = true;
 		else if (!strcmp(a, "--no-jail"))
@@ -69,7 +72,8 @@ static bool parse(int argc, char **argv, struct options *o)
 		else
 			ok = false;
 	}
-	return ok && (o->describe || o->self_test || (o->name && o->control_fd >= 0));
+	return ok &&
+	       (o->describe || o->describe_kvm || o->self_test || (o->name && o->control_fd >= 0));
 }
 
 /* The less the C library keeps for itself, the smaller the process: few threads allocate much. */
@@ -119,6 +123,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (o.describe)
 		return worker_describe();
+	if (o.describe_kvm)
+		return worker_describe_kvm();
 	if (o.self_test)
 		return jail_self_test(&jail) ? 1 : 0;
 	be_small();

@@ -56,5 +56,6 @@ int worker_greet(struct session *s, const char *token, struct err *e);
 
 /* describe.c: machines and devices of this build as JSON, on standard output. */
 int worker_describe(void);
+int worker_describe_kvm(void);
 
 #endif

@@ -91,6 +91,13 @@ static int load_firmware(struct machine *m, struct virt_boot *boot, uint64_t *us
 	return 0;
 }
 
+static int nothing_to_start(struct err *e)
+{
+	err_set(e, -EINVAL, "there is neither a kernel nor firmware to start");
+	err_hint(e, "name a kernel with --kernel, or firmware that starts from the disk");
+	return err_kind(e, "vm.definition");
+}
+
 static int load_kernel(struct machine *m, struct virt_boot *boot, uint64_t *used, uint64_t *kernel,
 		       struct err *e)
 {
@@ -102,10 +109,7 @@ static int load_kernel(struct machine *m, struct virt_boot *boot, uint64_t *used
 	*kernel = round_up(MAX(*used, VIRT_RAM + 1), large_page(m));
 	if (!k->data) {
 		boot->next = *kernel;
-		return boot->sbi ? err_set(e, -EINVAL,
-					   "there is neither a kernel nor firmware to "
-					   "start")
-				 : 0;
+		return boot->sbi ? nothing_to_start(e) : 0;
 	}
 	if (k->len > m->ram->size)
 		return too_small(m, *kernel + k->len, e);
