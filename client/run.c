@@ -43,6 +43,21 @@ static void print_tail(json_object *answer)
 			json_object_get_string(json_object_array_get_idx(tail, i)));
 }
 
+/* Silence is a symptom of its own. */
+static void say_last_words(json_object *answer)
+{
+	json_object *tail;
+
+	if (json_object_object_get_ex(answer, "tail", &tail) && json_object_array_length(tail)) {
+		print_tail(answer);
+		fprintf(stderr, "  hint:  give it longer with --timeout\n");
+		return;
+	}
+	fprintf(stderr, "  why:   nothing was written to its console\n"
+			"  hint:  is it a kernel for this machine, and does its command line name "
+			"the console? Linux wants --append console=ttyS0\n");
+}
+
 static const char *text_of(json_object *o, const char *key)
 {
 	json_object *v;
@@ -61,7 +76,7 @@ static int how_it_ended(struct running *run, json_object *answer)
 	if (run->timed_out) {
 		fprintf(stderr, "vmctl: %s was ended at the time limit, in phase %s\n", run->name,
 			text_of(answer, "phase"));
-		print_tail(answer);
+		say_last_words(answer);
 		return EXIT_TIMEOUT;
 	}
 	if (run->interrupted)
@@ -75,6 +90,9 @@ static int how_it_ended(struct running *run, json_object *answer)
 	fprintf(stderr, "vmctl: %s crashed in phase %s: %s\n", run->name, text_of(answer, "phase"),
 		text_of(answer, "reason"));
 	print_tail(answer);
+	fprintf(stderr, "  hint:  the last lines say why; %s\n",
+		run->o.rm ? "without --rm, 'vmctl log' keeps all of them"
+			  : "'vmctl log' has all of them");
 	return EXIT_GUEST;
 }
 

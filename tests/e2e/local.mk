@@ -1,6 +1,17 @@
 # tests/e2e/: whole programs together, and with programs of others.
-E2E_TESTS = tests/e2e/daemon-of-vmctl.sh tests/e2e/disk.sh tests/e2e/disk-change.sh tests/e2e/run.sh tests/e2e/life.sh tests/e2e/survive.sh tests/e2e/survive-load.sh \
-	tests/e2e/bad.sh tests/e2e/linux.sh tests/e2e/idle.sh tests/e2e/check_man_examples.sh
+E2E_TESTS = \
+	tests/e2e/daemon-of-vmctl.sh \
+	tests/e2e/disk.sh \
+	tests/e2e/disk-change.sh \
+	tests/e2e/run.sh \
+	tests/e2e/life.sh \
+	tests/e2e/survive.sh \
+	tests/e2e/survive-load.sh \
+	tests/e2e/bad.sh \
+	tests/e2e/twelve.sh \
+	tests/e2e/linux.sh \
+	tests/e2e/idle.sh \
+	tests/e2e/check_man_examples.sh
 dist_check_SCRIPTS += $(E2E_TESTS)
 EXTRA_DIST += tests/e2e/lib.sh
 
