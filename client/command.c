@@ -59,7 +59,9 @@ static const struct command special[] = {
 	  .usage = "[--watch] [--force] [--escape KEY] VM",
 	  .group = "talk",
 	  .method = "vm.console",
-	  .run = console_command },
+	  .run = console_command,
+	  .doc = "Connect to the console of a virtual machine; Ctrl-] or Enter ~. leave it. In a "
+		 "pipe it ends when all was sent and the guest has been quiet for two seconds." },
 	{ .name = "log",
 	  .usage = "[-f] [--lines N] [--boot N] VM",
 	  .group = "look",

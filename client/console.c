@@ -20,7 +20,7 @@ enum { CHUNK = 4096 };
 
 struct console {
 	struct loop *loop;
-	struct loop_watch *in, *guest;
+	struct loop_watch *in, *guest, *quiet;
 	struct console_options o;
 	struct termios was;
 	bool is_tty, raw, at_line_start, tilde;
@@ -109,6 +109,18 @@ static bool key(struct console *c, char k, bool *detach)
 	return true;
 }
 
+static void on_quiet(void *arg)
+{
+	end(arg, CONSOLE_DETACHED);
+}
+
+/* Nothing more comes from us: the answers are waited for, if at all, until there are none. */
+static void all_is_typed(struct console *c)
+{
+	if (c->o.linger_ns && loop_timer(c->loop, on_quiet, c, &c->quiet, NULL) == 0)
+		loop_timer_set(c->quiet, c->o.linger_ns);
+}
+
 static void typed(void *arg, int fd, unsigned events)
 {
 	struct console *c = arg;
@@ -124,6 +136,8 @@ static void typed(void *arg, int fd, unsigned events)
 		loop_fd_set(c->in, 0);
 		if (c->is_tty)
 			end(c, CONSOLE_DETACHED);
+		else
+			all_is_typed(c);
 		return;
 	}
 	if (!c->raw || c->o.escape < 0) {
@@ -157,6 +171,8 @@ static void printed(void *arg, int fd, unsigned events)
 
 	(void)fd;
 	(void)events;
+	if (c->quiet)
+		loop_timer_set(c->quiet, c->o.linger_ns);
 	if (!copy_out(c))
 		end(c, CONSOLE_CLOSED);
 }
@@ -192,6 +208,7 @@ static void send_file(struct console *c)
 	while ((n = read(STDIN_FILENO, buf, sizeof(buf))) > 0)
 		if (!send_all(c, buf, (size_t)n))
 			return;
+	all_is_typed(c);
 }
 
 static void make_raw(struct console *c)
@@ -240,6 +257,7 @@ void console_free(struct console *c)
 	if (c->raw)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &c->was);
 	loop_watch_free(c->in);
+	loop_watch_free(c->quiet);
 	loop_watch_free(c->guest);
 	if (c->fd >= 0)
 		close(c->fd);

@@ -3,6 +3,7 @@
 #define CLIENT_CONSOLE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/loop.h"
@@ -15,6 +16,8 @@ enum console_end { CONSOLE_OPEN, CONSOLE_DETACHED, CONSOLE_CLOSED };
 struct console_options {
 	bool watch; /* standard input stays where it is */
 	int escape; /* key that detaches: 1 to 31; 0: only after Enter with ~. ; -1: nothing does */
+	/* Detach when standard input has ended and the guest was quiet for so long; 0: never. */
+	int64_t linger_ns;
 };
 
 /*

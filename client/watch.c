@@ -33,7 +33,7 @@ struct console_words {
 
 static int console_parse(struct console_words *w, int argc, char **argv, struct err *e)
 {
-	*w = (struct console_words){ .o.escape = 0x1d };
+	*w = (struct console_words){ .o.escape = 0x1d, .o.linger_ns = 2000000000 };
 	for (int i = 0; i < argc; i++) {
 		if (!strcmp(argv[i], "--watch"))
 			w->o.watch = true;

@@ -229,3 +229,8 @@ static void balloon_unplug(struct device *dev)
 	    STATE(virtio_balloon_state, holds_stats), STATE_ARRAY(virtio_balloon_state, spare)
 
 VIRTIO_CLASSES(balloon, balloon, "memory balloon");
+
+bool virtio_is_balloon(const struct device *dev)
+{
+	return dev->class == &virtio_mmio_balloon_class || dev->class == &virtio_pci_balloon_class;
+}

@@ -2,11 +2,15 @@
 #ifndef VIRTIO_BALLOON_H
 #define VIRTIO_BALLOON_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "emul/core/device.h"
 
 enum { BALLOON_STATS = 16 };
+
+/* Is the device a balloon, on whatever transport? */
+bool virtio_is_balloon(const struct device *dev);
 
 /* How many bytes the guest is to give back; it does so as it can. */
 void virtio_balloon_set(struct device *dev, uint64_t bytes);

@@ -265,7 +265,7 @@ static struct device *find_balloon(const struct machine *m)
 
 	if (m)
 		list_for_each(dev, &m->devices, struct device, node)
-			if (!strcmp(dev->class->name, "virtio-balloon"))
+			if (virtio_is_balloon(dev))
 				return dev;
 	return NULL;
 }

@@ -33,7 +33,7 @@ for vm in $vms; do
 	until_true 120 log_has $vm 'GUEST-SHELL' && ok "$vm comes to its shell" || fail "$vm comes to its shell"
 done
 for vm in $vms; do
-	vmctl console $vm <work.sh >console.out 2>&1 & # it stays as long as the guest talks
+	vmctl console $vm <work.sh >console.out 2>&1 & # stays while the guest talks
 	typing=$!
 	until_true 60 log_has $vm '^WORK [0-9]' && ok "$vm works" || fail "$vm works" console.out
 	kill $typing
