@@ -42,3 +42,15 @@ check-e2e-survive: all
 	top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) ROUNDS=50 sh $(abs_top_srcdir)/tests/e2e/survive.sh
 	top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) ROUNDS=50 sh $(abs_top_srcdir)/tests/e2e/survive-load.sh
 .PHONY: check-e2e-survive
+
+# The npm clients with their modules: fetched once, as package-lock.json says, into the build tree.
+npm_dir = $(abs_top_builddir)/tests/e2e/npm
+npm-modules:
+	@if ! command -v npm >/dev/null; then echo "npm is missing: the npm clients will be skipped"; exit 0; fi; \
+	$(MKDIR_P) $(npm_dir) && cp -p $(abs_top_srcdir)/tests/e2e/npm/package*.json $(npm_dir)/ && cd $(npm_dir) && \
+	{ [ node_modules -nt package-lock.json ] || npm ci --no-audit --no-fund || \
+		echo "npm cannot fetch the modules: the npm clients will be skipped"; }
+check-npm: all npm-modules
+	@top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) sh $(abs_top_srcdir)/tests/e2e/npm/run.sh || \
+		[ $$? -eq 77 ]
+.PHONY: npm-modules check-npm

@@ -1,6 +1,6 @@
 #!/bin/sh -eu
 # run.sh - the npm clients against a private vmd: directly, and through proxies that split and join.
-# The modules are looked for beside this file, in $VMD_NPM, and in the build tree (npm ci --prefix).
+# The modules are looked for beside this file, in $VMD_NPM, and in the build tree (make npm-modules).
 here=${top_srcdir:-.}/tests/e2e/npm
 build=${top_builddir:-.}
 skip() {
@@ -12,7 +12,7 @@ modules=
 for dir in "$here" "${VMD_NPM:-/nonexistent}" "$build/tests/e2e/npm"; do
 	[ -d "$dir/node_modules/jayson" ] && modules=$dir/node_modules
 done
-[ -n "$modules" ] || skip "the modules are missing: npm ci in tests/e2e/npm, or set VMD_NPM"
+[ -n "$modules" ] || skip "the modules are missing: 'make check-npm' fetches them; or set VMD_NPM"
 export NODE_PATH="$modules"
 
 work=$(mktemp -d)
