@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "base/loop.h"
+#include "daemon/config.h"
 #include "daemon/state.h"
 #include "protocol/peer.h"
 
@@ -32,7 +33,9 @@ struct nets;     /* nets.c */
 struct daemon {
 	struct loop *loop;
 	enum daemon_mode mode;
-	const char *state_path, *runtime_path, *socket_path;
+	const char *state_path, *runtime_path, *socket_path, *config_path;
+	struct config config;
+	bool verbose; /* on the command line */
 	int state_dir, runtime_dir, lock_fd;
 	char boot_id[40];
 	char epoch[17];
@@ -47,7 +50,7 @@ struct daemon {
 	struct jobs *jobs;
 	struct requests *requests;
 	struct nets *nets;
-	struct loop_watch *listen, *sigterm, *sigint, *idle;
+	struct loop_watch *listen, *sigterm, *sigint, *sighup, *idle;
 	int64_t idle_ns;   /* end when nothing runs for so long; < 0: never */
 	unsigned adopting; /* processes that have not answered yet */
 	bool stopping;

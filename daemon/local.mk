@@ -4,6 +4,7 @@ vmd_SOURCES = \
 	daemon/adopt.c \
 	daemon/chain.c \
 	daemon/child.c daemon/child.h \
+	daemon/config.c daemon/config.def daemon/config.h \
 	daemon/daemon.c daemon/daemon.h \
 	daemon/disks.c \
 	daemon/dispatch.c \

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +20,7 @@
 #include "daemon/process.h"
 #include "daemon/vm.h"
 
-enum { ANSWER_MAX = 4 * 1024 * 1024 };
+enum { ANSWER_MAX = 4 * 1024 * 1024, ANSWER_SECONDS = 30 };
 
 static int read_all(int fd, struct strbuf *to, struct err *e)
 {
@@ -57,8 +59,10 @@ static int describe(void *arg, int sock, struct child_result *ret, struct err *e
 		return r;
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return err_sys(e, "cannot make a pipe");
+	alarm(ANSWER_SECONDS); /* ends us, and vmd-vm with us */
 	pid = fork();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (dup2(pipe_fds[1], STDOUT_FILENO) >= 0)
 			execl(program, program, q->option, (char *)NULL);
 		_exit(127);

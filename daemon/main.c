@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <grp.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ static const int64_t SECOND = INT64_C(1000000000);
 
 struct options {
 	enum daemon_mode mode;
-	const char *state, *runtime, *socket;
+	const char *state, *runtime, *socket, *config;
 	double idle; /* seconds; < 0: as the mode says */
 	int ready_fd;
 	bool verbose;
@@ -46,6 +47,7 @@ static void usage(FILE *to)
 	      "  --state DIR        keep definitions here\n"
 	      "  --runtime DIR      keep sockets here\n"
 	      "  --socket PATH      listen here\n"
+	      "  --config FILE      read this instead of vmd.json\n"
 	      "  --idle-exit S      end after so many seconds without a VM and a client\n"
 	      "  --ready-fd N       write a byte to this descriptor when the socket is served\n"
 	      "  --verbose          say more\n"
@@ -62,6 +64,7 @@ enum {
 	OPT_STATE,
 	OPT_RUNTIME,
 	OPT_SOCKET,
+	OPT_CONFIG,
 	OPT_IDLE,
 	OPT_READY,
 	OPT_VERBOSE,
@@ -77,6 +80,7 @@ static const struct option long_options[] = {
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "runtime", required_argument, NULL, OPT_RUNTIME },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "idle-exit", required_argument, NULL, OPT_IDLE },
 	{ "ready-fd", required_argument, NULL, OPT_READY },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -100,6 +104,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_STATE: o->state = optarg; break;
 		case OPT_RUNTIME: o->runtime = optarg; break;
 		case OPT_SOCKET: o->socket = optarg; break;
+		case OPT_CONFIG: o->config = optarg; break;
 		case OPT_IDLE: o->idle = strtod(optarg, NULL); break;
 		case OPT_READY: o->ready_fd = atoi(optarg); break;
 		case OPT_VERBOSE:
@@ -202,6 +207,8 @@ static int find_paths(const struct options *o, struct daemon *d, struct err *e)
 		state = state ? state : strdup("/var/lib/vmd");
 		runtime = runtime ? runtime : strdup("/run/vmd");
 	}
+	if (!socket && d->config.v.socket)
+		socket = strdup(d->config.v.socket);
 	if (!socket && runtime)
 		socket = join(runtime, "vmd.sock");
 	d->state_path = state;
@@ -211,6 +218,46 @@ static int find_paths(const struct options *o, struct daemon *d, struct err *e)
 		return 0;
 	return err_set(e, -EINVAL,
 		       "cannot tell where to keep state: set HOME, or use --state and --runtime");
+}
+
+/* ---- vmd.json ---- */
+
+/* A private daemon has none. The path lives as long as the process. */
+static void find_config(const struct options *o, struct daemon *d)
+{
+	if (o->config)
+		d->config_path = absolute(o->config);
+	else if (o->mode == MODE_SYSTEM)
+		d->config_path = strdup(VMD_SYSCONFDIR "/vmd/vmd.json");
+	else if (o->mode == MODE_USER)
+		d->config_path = under_home("XDG_CONFIG_HOME", ".config", "vmd/vmd.json");
+}
+
+static int read_config(struct daemon *d, struct err *e)
+{
+	int r = d->config_path ? config_read(&d->config, d->config_path, e) : 0;
+
+	if (r == 0)
+		log_setup("vmd",
+			  d->verbose || d->config.v.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+			  journal_sink());
+	return r;
+}
+
+static void on_reload(void *arg, int signo)
+{
+	struct daemon *d = arg;
+	struct err e;
+
+	(void)signo;
+	service_notify_reloading();
+	if (read_config(d, &e) < 0)
+		log_error("the configuration is wrong, and stays as it was", "REASON=%s", e.msg,
+			  NULL);
+	else
+		log_info("the configuration was read again", "FILE=%s",
+			 d->config_path ? d->config_path : "none", NULL);
+	service_notify("READY=1");
 }
 
 /* Like mkdir -p; the last one is ours alone, or it is not taken. */
@@ -377,7 +424,20 @@ static int watch_signals(struct daemon *d, struct err *e)
 	signal(SIGPIPE, SIG_IGN);
 	if (r == 0)
 		r = loop_signal(d->loop, SIGINT, on_signal, d, &d->sigint, e);
+	if (r == 0)
+		r = loop_signal(d->loop, SIGHUP, on_reload, d, &d->sighup, e);
 	return r < 0 ? r : loop_timer(d->loop, on_idle, d, &d->idle, e);
+}
+
+static int give_to_group(const char *path, const char *name, struct err *e)
+{
+	const struct group *g = getgrnam(name);
+
+	if (!g)
+		return err_set(e, -ENOENT, "there is no group '%s' for %s", name, path);
+	return chown(path, (uid_t)-1, g->gr_gid) < 0
+		   ? err_sys(e, "cannot give %s to the group %s", path, name)
+		   : 0;
 }
 
 /* Whoever connects waits in the socket until everything is found. */
@@ -388,8 +448,10 @@ static int listen_socket(struct daemon *d, int *fd, struct err *e)
 	*fd = service_listen_fd();
 	if (*fd < 0)
 		r = rpc_listen(d->socket_path, SOCK_STREAM, 128, fd, e);
+	if (r == 0 && d->config.v.group)
+		r = give_to_group(d->socket_path, d->config.v.group, e);
 	if (r == 0)
-		chmod(d->socket_path, d->mode == MODE_SYSTEM ? 0660 : 0600);
+		chmod(d->socket_path, d->mode == MODE_SYSTEM || d->config.v.group ? 0660 : 0600);
 	return r;
 }
 
@@ -409,6 +471,10 @@ static int run(struct daemon *d, const struct options *o, struct err *e)
 	autoptr(service_watchdog) dog = NULL;
 	int fd, r = loop_new(&d->loop, e);
 
+	if (r == 0)
+		find_config(o, d);
+	if (r == 0)
+		r = read_config(d, e);
 	if (r == 0)
 		r = find_paths(o, d, e);
 	if (r == 0)
@@ -467,6 +533,7 @@ static void clean_up(struct daemon *d)
 	events_free(d->events);
 	loop_watch_free(d->sigterm);
 	loop_watch_free(d->sigint);
+	loop_watch_free(d->sighup);
 	loop_watch_free(d->idle);
 	if (d->loop)
 		loop_free(d->loop);
@@ -476,6 +543,8 @@ static void clean_up(struct daemon *d)
 		close(d->runtime_dir);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
+	config_free(&d->config);
+	free((char *)d->config_path);
 	free((char *)d->state_path);
 	free((char *)d->runtime_path);
 	free((char *)d->socket_path);
@@ -500,6 +569,7 @@ int main(int argc, char **argv)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	d.mode = o.mode;
+	d.verbose = o.verbose;
 	d.started_ns = mono_ns();
 	d.idle_ns = o.idle >= 0              ? (int64_t)(o.idle * 1e9)
 		    : o.mode == MODE_PRIVATE ? 10 * SECOND

@@ -27,9 +27,11 @@ struct daemon *daemon_of(struct rpc_call *c)
 
 enum rpc_role call_role(const struct rpc_call *c)
 {
-	uid_t uid = rpc_call_cred(c).uid;
+	struct rpc_cred cred = rpc_call_cred(c);
 
-	return uid == 0 || uid == geteuid() ? RPC_ADMIN : RPC_OPERATOR;
+	if (cred.uid == 0 || cred.uid == geteuid())
+		return RPC_ADMIN;
+	return config_role(&((struct daemon *)rpc_call_arg(c))->config.v, cred.uid, cred.gid);
 }
 
 int call_owns(struct rpc_call *c, uid_t owner, const char *what, struct err *e)
@@ -118,7 +120,10 @@ static bool admitted(struct daemon *d, int fd, uid_t *uid)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
+	const struct daemon_limits *limits = &d->config.v.limits;
 	unsigned same = 0;
+	uint64_t most =
+	    limits->has_connections_per_user ? limits->connections_per_user : CLIENTS_PER_UID_MAX;
 	struct client *c;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
@@ -130,7 +135,7 @@ static bool admitted(struct daemon *d, int fd, uid_t *uid)
 	}
 	list_for_each(c, &d->clients, struct client, node)
 		same += c->uid == cred.uid;
-	if (d->n_clients < CLIENTS_MAX && same < CLIENTS_PER_UID_MAX)
+	if (d->n_clients < CLIENTS_MAX && same < most)
 		return true;
 	refuse(fd, "limit.reached", "there are too many connections");
 	return false;

@@ -70,6 +70,8 @@ int vm_of_call(struct rpc_call *c, const char *name_or_id, bool change, struct v
 /* def is taken on success. */
 int vm_new(struct daemon *d, struct vm_def *def, struct rpc_cred owner, struct vm **ret,
 	   struct err *e);
+/* May it run beside those that do? Kind "limit.reached". */
+int vm_check_memory(struct vm *vm, struct err *e);
 void vm_free(struct vm *vm);   /* forget, keep the files */
 void vm_remove(struct vm *vm); /* and its files, and say so */
 void vm_delete_disks(struct vm *vm);

@@ -510,6 +510,11 @@ int vm_start_begin(struct vm *vm, const struct start_options *o, start_done_fn *
 
 	if (!s)
 		return err_nomem(e);
+	r = vm_check_memory(vm, e);
+	if (r < 0) {
+		start_free(s);
+		return err_in(e, "cannot start '%s'", vm->def->name);
+	}
 	vm->has_exit = vm->exit_told = vm->kill_asked = vm->powerdown_asked = false;
 	vm->phase = PHASE_NONE;
 	vm->start = s;

@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/size.h"
 #include "daemon/vm.h"
 #include "protocol/suggest.h"
 
@@ -184,12 +185,60 @@ static int check_name(struct daemon *d, const char *name, struct err *e)
 	return vm ? rpc_error(e, "vm.exists", "there is a VM '%s' already", name) : 0;
 }
 
+/* May another VM be there? */
+static int check_room(struct daemon *d, uid_t owner, struct err *e)
+{
+	const struct daemon_limits *l = &d->config.v.limits;
+	uint64_t all = 0, own = 0;
+	struct vm *vm;
+
+	list_for_each(vm, &d->vms, struct vm, node) {
+		all++;
+		own += vm->owner == owner;
+	}
+	if (l->has_vms && all >= l->vms)
+		return rpc_error(e, "limit.reached", "there are %llu VMs, as many as may be",
+				 (unsigned long long)all);
+	if (l->has_vms_per_user && own >= l->vms_per_user)
+		return rpc_error(e, "limit.reached", "you have %llu VMs, as many as you may",
+				 (unsigned long long)own);
+	return 0;
+}
+
+int vm_check_memory(struct vm *vm, struct err *e)
+{
+	const struct daemon_limits *l = &vm->d->config.v.limits;
+	uint64_t all = vm->def->memory, own = all;
+	char text[32], most[32];
+	struct vm *v;
+
+	list_for_each(v, &vm->d->vms, struct vm, node) {
+		if (v == vm || !vm_is_busy(v))
+			continue;
+		all += v->def->memory;
+		own += v->owner == vm->owner ? v->def->memory : 0;
+	}
+	if (l->has_memory && all > l->memory)
+		return rpc_error(e, "limit.reached",
+				 "all VMs would have %s of memory, more than %s",
+				 size_format(all, text, sizeof(text)),
+				 size_format(l->memory, most, sizeof(most)));
+	if (l->has_memory_per_user && own > l->memory_per_user)
+		return rpc_error(e, "limit.reached",
+				 "your VMs would have %s of memory, more than %s",
+				 size_format(own, text, sizeof(text)),
+				 size_format(l->memory_per_user, most, sizeof(most)));
+	return 0;
+}
+
 int vm_new(struct daemon *d, struct vm_def *def, struct rpc_cred owner, struct vm **ret,
 	   struct err *e)
 {
 	struct vm *vm;
 	int r = check_name(d, def->name, e);
 
+	if (r == 0)
+		r = check_room(d, owner.uid, e);
 	if (r < 0)
 		return r;
 	vm = vm_alloc(d);

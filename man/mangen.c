@@ -5,7 +5,7 @@
  *	mangen man/vmctl.1.in > vmctl.1
  *
  * @COMMANDS@ of vmctl · @RUN_OPTIONS@ · @DISK_OPTIONS@ · @METHODS@ @EVENTS@ @ERRORS@ @TYPES@ of the
- *socket · @KEYS@ of vm.json
+ * socket · @KEYS@ of vm.json · @CONFIG@ of vmd.json
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "client/ctl.h"
 #include "client/disk.h"
 #include "client/run.h"
+#include "daemon/config.h"
 #include "protocol/errors.h"
 #include "protocol/methods.h"
 
@@ -220,6 +221,14 @@ static void keys(void)
 	}
 }
 
+static void config(void)
+{
+	fields(&daemon_config_object);
+	printf(".Ss limits\n");
+	sentence(daemon_limits_object.doc);
+	fields(&daemon_limits_object);
+}
+
 static const struct {
 	const char *mark;
 	void (*print)(void);
@@ -232,6 +241,7 @@ static const struct {
 	{ "@ERRORS@\n", errors },
 	{ "@TYPES@\n", types },
 	{ "@KEYS@\n", keys },
+	{ "@CONFIG@\n", config },
 };
 
 int main(int argc, char **argv)

@@ -442,8 +442,58 @@ START_TEST(a_user_has_at_most_so_many_connections)
 }
 END_TEST
 
+/* The daemon reads it at some moment after the signal. */
+static void configure(struct fixture *f, const char *text)
+{
+	struct err e;
+
+	ck_assert_int_eq(file_replace_at(AT_FDCWD, in_dir(f, "vmd.json"), text, strlen(text), &e),
+			 0);
+	ck_assert_int_eq(kill(f->pid, SIGHUP), 0);
+}
+
+static bool may_create(struct fixture *f)
+{
+	json_object *ret = call(f, "vm.create", "{\"definition\":{\"name\":\"probe\"}}");
+
+	json_object_put(ret);
+	if (!ret)
+		return false;
+	just(f, "vm.rm", "{\"vm\":\"probe\"}");
+	usleep(2000);
+	return true;
+}
+
+START_TEST(limits_hold_from_the_next_sighup_on)
+{
+	struct fixture f;
+	json_object *ret;
+
+	setup(&f);
+	just(&f, "vm.create", "{\"definition\":{\"name\":\"a\",\"memory\":\"1G\"}}");
+	configure(&f, "{\"limits\":{\"vms\":1,\"memory\":\"1G\"}}");
+	while (may_create(&f))
+		;
+	ck_assert_str_eq(f.e.kind, "limit.reached");
+	configure(&f, "this is no JSON");
+	just(&f, "vm.start", "{\"vm\":\"a\"}"); /* the limit itself is allowed */
+	fails(&f, "vm.create", "{\"definition\":{\"name\":\"b\"}}", "limit.reached");
+	configure(&f, "{\"limits\":{\"memory\":\"1G\"}}");
+	while (!may_create(&f))
+		usleep(2000);
+	fails(&f, "vm.run", "{\"definition\":{\"name\":\"b\",\"memory\":\"1M\"}}", "limit.reached");
+	ck_assert_uint_eq(entries(&f, "state/vms"), 1);
+	configure(&f, "{}");
+	while (!(ret = call(&f, "vm.run", "{\"definition\":{\"name\":\"b\",\"memory\":\"1M\"}}")))
+		usleep(2000);
+	json_object_put(ret);
+	teardown(&f);
+}
+END_TEST
+
 static void cases(TCase *t)
 {
+	tcase_add_test(t, limits_hold_from_the_next_sighup_on);
 	tcase_add_test(t, a_vm_is_created_runs_stops_and_leaves_nothing);
 	tcase_add_loop_test(t, how_a_guest_ended_is_known, 0, ARRAY_SIZE(ends));
 	tcase_add_loop_test(t, a_start_that_fails_says_why_and_leaves_nothing, 0,

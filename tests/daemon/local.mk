@@ -9,3 +9,8 @@ tests_daemon_check_daemon_LDADD = protocol/libprotocol.la base/libbase.la $(TEST
 tests_daemon_check_survival_SOURCES = tests/daemon/check_survival.c tests/daemon/rig.c tests/daemon/rig.h
 tests_daemon_check_survival_CFLAGS = $(TEST_CFLAGS)
 tests_daemon_check_survival_LDADD = protocol/libprotocol.la base/libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_config
+tests_daemon_check_config_SOURCES = tests/daemon/check_config.c daemon/config.c
+tests_daemon_check_config_CFLAGS = $(TEST_CFLAGS)
+tests_daemon_check_config_LDADD = protocol/libprotocol.la base/libbase.la $(TEST_LIBS)

@@ -58,7 +58,7 @@ void start_daemon(struct fixture *f)
 			freopen("/dev/null", "w", stderr);
 		execl(program, program, "--user", "--state", strdup(in_dir(f, "state")),
 		      "--runtime", strdup(in_dir(f, "run")), "--socket", strdup(in_dir(f, "sock")),
-		      "--ready-fd", fd, (char *)NULL);
+		      "--config", strdup(in_dir(f, "vmd.json")), "--ready-fd", fd, (char *)NULL);
 		_exit(127);
 	}
 	close(ready[1]);

@@ -29,6 +29,8 @@ cleanup() {
 		timeout 60 vmctl kill '*' >/dev/null 2>&1
 		pid=$(daemon_pid)
 		[ -z "$pid" ] || kill "$pid" 2>/dev/null
+		# Its last act is to write down what it knows.
+		[ -z "$pid" ] || until_true 10 sh -c "! kill -0 $pid"
 	fi
 	cd / && rm -rf "$work"
 	exit $code
