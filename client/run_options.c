@@ -95,12 +95,24 @@ static int set_cdrom(struct run_options *o, const char *value, struct err *e)
 	return 0;
 }
 
-static int set_net(struct run_options *o, const char *value, struct err *e)
+static int set_net(struct run_options *o, const char *word, struct err *e)
 {
 	json_object *net = json_object_new_object();
-	const char *eq = strchr(value, '=');
-	size_t len = eq ? (size_t)(eq - value) : strlen(value);
+	autofree char *value = strdup(word);
+	char *model = value ? strstr(value, ",model=") : NULL;
+	const char *eq;
+	size_t len;
 	char kind[16];
+
+	if (!value)
+		return err_nomem(e);
+	if (model) {
+		*model = 0;
+		json_object_object_add(net, "model",
+				       json_object_new_string(model + strlen(",model=")));
+	}
+	eq = strchr(value, '=');
+	len = eq ? (size_t)(eq - value) : strlen(value);
 
 	json_object_array_add(list_of(o, "nets"), net);
 	snprintf(kind, sizeof(kind), "%.*s", (int)len, value);
@@ -221,7 +233,7 @@ static const struct option options[] = {
 	{ "disk", 'd', "PATH[,format=F][,ro][,snapshot][,bus=B]",
 	  "disk image or block device; may repeat", NULL, set_disk },
 	{ "cdrom", 'r', "ISO", "CD or DVD image; may repeat", NULL, set_cdrom },
-	{ "net", 'n', "user|none|switch=NAME|tap[=IF]",
+	{ "net", 'n', "user|none|switch=NAME|tap[=IF][,model=M]",
 	  "network card; may repeat; user when absent", NULL, set_net },
 	{ "forward", 'p', "[ADDR:]HOST:GUEST[/udp]", "forward a port of 127.0.0.1; may repeat",
 	  NULL, set_forward },

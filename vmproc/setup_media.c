@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/own.h"
+#include "base/strbuf.h"
 #include "netdev/netdev.h"
 #include "protocol/errors.h"
 #include "protocol/vmdef.h"
@@ -74,17 +76,37 @@ static int open_disk(const struct worker_fd_list *fds, uint64_t index, const cha
 	return r;
 }
 
+/* Does the board have it? list NULL: it has "virtio". */
+static int check_word(const struct board *b, const char *const *list, const char *what,
+		      const char *word, struct err *e)
+{
+	static const char *const preset[] = { "virtio", NULL };
+	auto_strbuf all = { 0 };
+
+	for (list = list ? list : preset; *list; list++) {
+		if (!strcmp(*list, word))
+			return 0;
+		strbuf_printf(&all, "%s%s", all.len ? ", " : "", *list);
+	}
+	rpc_error(e, "vm.definition", "a %s has no %s '%s'", b->name, what, word);
+	return all.len ? err_hint(e, "it has: %s", all.data) : e->code;
+}
+
 static int one_disk(struct setup *s, const struct vm_disk *d, const struct worker_fd_list *fds,
 		    struct err *e)
 {
 	struct machine_disk *m = &s->config.disks[s->config.n_disks];
 	unsigned flags = (d->readonly ? DISK_RDONLY : 0) | (d->snapshot ? DISK_SNAPSHOT : 0);
-	int r = open_disk(fds, s->config.n_disks, d->format, flags, &m->disk, e);
+	int r = 0;
 
+	m->bus = d->bus == DISK_BUS_AUTO ? NULL : rpc_enum_name(&disk_bus_enum, d->bus);
+	if (m->bus)
+		r = check_word(s->board, s->board->disk_buses, "disk bus", m->bus, e);
+	if (r == 0)
+		r = open_disk(fds, s->config.n_disks, d->format, flags, &m->disk, e);
 	if (r < 0)
 		return r;
 	m->readonly = d->readonly;
-	m->bus = d->bus == DISK_BUS_AUTO ? NULL : rpc_enum_name(&disk_bus_enum, d->bus);
 	s->config.n_disks++;
 	return 0;
 }
@@ -127,8 +149,14 @@ int media_nets(struct setup *s, const struct vm_def *def, const struct worker_fd
 	for (size_t i = 0; i < def->nets.n; i++) {
 		const struct worker_fd *f = setup_fd(fds, WORKER_FD_NET, i, 0);
 		struct machine_net *n = &s->config.nets[s->config.n_nets];
-		int fd, r;
+		enum net_model model = def->nets.v[i].model;
+		int fd, r = 0;
 
+		n->model = model == NET_MODEL_AUTO ? NULL : rpc_enum_name(&net_model_enum, model);
+		if (n->model)
+			r = check_word(s->board, s->board->net_models, "network card", n->model, e);
+		if (r < 0)
+			return r;
 		vm_def_mac(def, i, n->mac);
 		s->config.n_nets++;
 		if (!f)

@@ -21,6 +21,9 @@
 #include "emul/dev/timer/aclint.h"
 #include "emul/isa/riscv/riscv_cpu.h"
 
+/* Of disks and network cards; the second is PCI. */
+static const char *const virt_buses[] = { "virtio", "virtio-pci", NULL };
+
 static struct riscv_virt *virt_of(struct machine *m)
 {
 	return m->priv;
@@ -140,7 +143,8 @@ static int add_pci(struct machine *m, struct err *e)
 {
 	struct riscv_virt *v = virt_of(m);
 	bool is64 = !m->isa || m->isa->is64;
-	uint64_t high = is64 ? VIRT_MEM64 : VIRT_MEM64_32;
+	uint64_t ram_end = VIRT_RAM + m->ram->size;
+	uint64_t high = is64 ? MAX(VIRT_MEM64, round_up(ram_end, VIRT_MEM64_LEN)) : VIRT_MEM64_32;
 	int r = machine_create(m, "pcie-host", "pci", &v->pci, e);
 
 	v->ranges[0] = (struct pci_range){ true, 0, VIRT_IO, VIRT_IO_SIZE };
@@ -167,7 +171,7 @@ static int show_pci_space(struct machine *m, struct err *e)
 	return r;
 }
 
-/* ---- virtio-mmio slots: in the order of the configuration ------------------------------------ */
+/* ---- virtio: in slots of their own, or PCI functions; in the order of the configuration ------ */
 
 static int slot_create(struct machine *m, const char *class, const char *name, unsigned n,
 		       struct device **ret, struct err *e)
@@ -188,6 +192,29 @@ static int slot_plug(struct machine *m, struct device *dev, struct err *e)
 		     e);
 }
 
+/* kind: "blk"; where: a word of virt_buses, or NULL. */
+static int virtio_create(struct machine *m, const char *kind, const char *where, const char *name,
+			 unsigned n, struct device **ret, struct err *e)
+{
+	bool pci = where && !strcmp(where, virt_buses[1]);
+	char class[32], full[32];
+	int r;
+
+	snprintf(class, sizeof(class), pci ? "virtio-pci-%s" : "virtio-mmio-%s", kind);
+	if (!pci)
+		return slot_create(m, class, name, n, ret, e);
+	snprintf(full, sizeof(full), "%s%u", name, n);
+	r = machine_create(m, class, full, ret, e);
+	return r ? r : device_set_pointer(*ret, "pci", pcie_host_bus(virt_of(m)->pci), e);
+}
+
+/* A PCI function finds its place on the bus by itself. */
+static int virtio_plug_at(struct machine *m, const char *where, struct device *dev, struct err *e)
+{
+	return where && !strcmp(where, virt_buses[1]) ? machine_plug(dev, m, e)
+						      : slot_plug(m, dev, e);
+}
+
 static int add_disks(struct machine *m, struct err *e)
 {
 	int r = 0;
@@ -196,7 +223,7 @@ static int add_disks(struct machine *m, struct err *e)
 		const struct machine_disk *d = &m->config.disks[i];
 		struct device *dev;
 
-		r = slot_create(m, "virtio-mmio-blk", "disk", i, &dev, e);
+		r = virtio_create(m, "blk", d->bus, "disk", i, &dev, e);
 		if (!r)
 			r = device_set_pointer(dev, "disk", d->disk, e);
 		if (!r)
@@ -204,7 +231,7 @@ static int add_disks(struct machine *m, struct err *e)
 		if (!r) /* one a CPU; both limits are 32 */
 			r = device_set_uint(dev, "queues", m->config.cpus, e);
 		if (!r)
-			r = slot_plug(m, dev, e);
+			r = virtio_plug_at(m, d->bus, dev, e);
 	}
 	return r;
 }
@@ -218,13 +245,13 @@ static int add_nets(struct machine *m, struct err *e)
 		struct device *dev;
 		uint64_t mac = le32(n->mac) | (uint64_t)le16(n->mac + 4) << 32;
 
-		r = slot_create(m, "virtio-mmio-net", "net", i, &dev, e);
+		r = virtio_create(m, "net", n->model, "net", i, &dev, e);
 		if (!r)
 			r = device_set_pointer(dev, "netdev", n->netdev, e);
 		if (!r)
 			r = device_set_uint(dev, "mac", mac, e);
 		if (!r)
-			r = slot_plug(m, dev, e);
+			r = virtio_plug_at(m, n->model, dev, e);
 	}
 	return r;
 }
@@ -315,7 +342,6 @@ static void virt_free(struct machine *m)
 }
 
 static const char *const virt_isas[] = { "riscv64", "riscv32", NULL };
-static const char *const virt_buses[] = { "virtio", NULL };
 
 const struct board riscv_virt_board = {
 	.name = "riscv-virt",
@@ -326,6 +352,7 @@ const struct board riscv_virt_board = {
 	.max_memory = 255 * GiB,
 	.preset_memory = 256 * MiB,
 	.disk_buses = virt_buses,
+	.net_models = virt_buses,
 	.build = virt_build,
 	.wire_cpus = virt_wire_cpus,
 	.load = virt_load,

@@ -135,6 +135,7 @@ struct board {
 	bool has_ports; /* I/O ports beside memory */
 	uint64_t min_memory, max_memory, preset_memory;
 	const char *const *disk_buses; /* the first is the preset; ends with NULL */
+	const char *const *net_models; /* the same; NULL: "virtio" only */
 	/* Make and plug everything. m->bus, clock, isa, config are set, m->cpus are not yet. */
 	int (*build)(struct machine *m, struct err *e);
 	/* m->cpus exist: connect their pins. */

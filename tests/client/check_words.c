@@ -178,6 +178,8 @@ static const struct {
 	{ "-m1G", "{\"memory\":\"1G\"}", NULL },
 	{ "--net none -n switch=lab",
 	  "{\"nets\":[{\"kind\":\"none\"},{\"kind\":\"switch\",\"name\":\"lab\"}]}", NULL },
+	{ "-n user,model=virtio-pci", "{\"nets\":[{\"model\":\"virtio-pci\",\"kind\":\"user\"}]}",
+	  NULL },
 	{ "-p 8080:80 --accel jit",
 	  "{\"forwards\":[{\"host_port\":8080,\"guest_port\":80}],\"accel\":\"jit\"}", NULL },
 	{ "-d /nonexistent/d.img,ro,format=raw",

@@ -17,6 +17,12 @@ for cpus in 1 4; do
 	has "Linux on $cpus CPUs: checks, both disks, DHCP" out "cpus: $cpus" "disk /dev/vda size 1048576 $sum" \
 		"disk /dev/vdb size 1048576 $sum" 'address 10\.0\.2\.15' 'GUEST-OK riscv64 bad=0'
 done
+check 0 "Linux boots from PCI functions" vmctl run --rm --timeout 90s --cpus 2 -m 256M -b "$rv/Image" \
+	--initrd "$rv/initramfs.gz" --append "console=ttyS0 ip=dhcp" -d "$disk,ro,format=raw,bus=virtio-pci" \
+	-n user,model=virtio-pci
+has "Linux with PCI: both functions, the disk, DHCP" out 'pci .*1af4:1042' 'pci .*1af4:1041' \
+	"disk /dev/vda size 1048576 $sum" 'address 10\.0\.2\.15' 'GUEST-OK riscv64 bad=0'
+check 2 "a microvm has no PCI" vmctl run --rm --timeout 9s --machine microvm -d "$disk,ro,bus=virtio-pci" -b /bin/true
 check 7 "a kernel that panics" vmctl run --rm --timeout 60s -m 128M -b "$rv/Image" --append "console=ttyS0 panic=-1"
 has "is told with the phase, the reason and the last lines" err 'crashed in phase kernel: Kernel panic' '^  \| '
 
