@@ -59,7 +59,7 @@ static uint64_t shift_flags(enum x86_cc kind, uint64_t r, uint64_t b, unsigned s
 	return result_flags(r, size) | (cf ? FLAG_CF : 0) | (of ? FLAG_OF : 0);
 }
 
-uint64_t x86_flags_of(uint64_t cc_op, uint64_t a, uint64_t b)
+static uint64_t plain_flags(uint64_t cc_op, uint64_t a, uint64_t b)
 {
 	unsigned size = cc_op & 3, carry = cc_op >> 2 & 1;
 
@@ -79,6 +79,16 @@ uint64_t x86_flags_of(uint64_t cc_op, uint64_t a, uint64_t b)
 	case CC_RES: return result_flags(a, size) | (b & (FLAG_CF | FLAG_OF | FLAG_AF));
 	}
 	return 0;
+}
+
+uint64_t x86_flags_of(uint64_t cc_op, uint64_t a, uint64_t b)
+{
+	uint64_t f = plain_flags(cc_op & CC_KIND, a, b);
+
+	if (!(cc_op & CC_ROTATED))
+		return f;
+	f &= ~(uint64_t)(FLAG_CF | FLAG_OF);
+	return f | (cc_op >> CC_ROTATED_AT & 1) | (cc_op >> (CC_ROTATED_AT + 1) & 1) << 11;
 }
 
 bool x86_condition(uint64_t f, unsigned cc)
@@ -271,9 +281,9 @@ static bool find_kind(struct ir *ir, ir_val op, uint64_t *k)
 {
 	const struct ir_insn *in = &ir->insns[op];
 
-	if (ir_is_const(ir, op, k))
-		return true;
-	return in->op == IR_OR && ir_is_const(ir, in->a[1], k);
+	if (!ir_is_const(ir, op, k) && !(in->op == IR_OR && ir_is_const(ir, in->a[1], k)))
+		return false;
+	return !(*k & CC_ROTATED);
 }
 
 /* args: cc_op, cc_a, cc_b, number of the condition. */
@@ -363,6 +373,18 @@ void x86_put_cc_carry(struct x86_ctx *c, enum x86_cc kind, unsigned bytes, ir_va
 	ir_put(c->ir, OFF(cc_op), op);
 	ir_put(c->ir, OFF(cc_a), to64(c, a));
 	ir_put(c->ir, OFF(cc_b), to64(c, b));
+}
+
+/* CF and OF (i32 of 0 or 1 each); the others as they are. */
+void x86_put_rotated(struct x86_ctx *c, ir_val cf, ir_val of)
+{
+	ir_val op = ir_op2i(c->ir, IR_AND, ir_get(c->ir, IR_I32, OFF(cc_op)), CC_KIND);
+
+	of = ir_op2i(c->ir, IR_SHL, of, CC_ROTATED_AT + 1);
+	cf = ir_op2i(c->ir, IR_SHL, cf, CC_ROTATED_AT);
+	op = ir_op2(c->ir, IR_OR, op, ir_op2(c->ir, IR_OR, cf, of));
+	/* last, so that it is what tells that the kind is not all */
+	ir_put(c->ir, OFF(cc_op), ir_op2i(c->ir, IR_OR, op, CC_ROTATED));
 }
 
 /* The flags in the bits of mask are those of f (i64), the other arithmetic ones as they are. */

@@ -151,8 +151,11 @@ static inline unsigned x86_mode_bits(uint32_t mode)
 
 /*
  * Lazy flags: CF PF AF ZF SF OF follow from cc_op, cc_a, cc_b. cc_op is kind << 3 | carry in << 2 |
- * log2 of the size; bits of cc_a and cc_b above the size mean nothing.
+ * log2 of the size; bits of cc_a and cc_b above the size mean nothing. Behind a rotation CF and OF
+ * are in cc_op itself: CC_ROTATED, and them.
  */
+enum { CC_ROTATED = 1 << 16, CC_ROTATED_AT = 17, CC_KIND = 0xffff };
+
 enum x86_cc {
 	CC_FLAGS, /* a: the flags themselves */
 	CC_ADD,   /* a: result, b: second operand; with a carry in: ADC */

@@ -121,6 +121,7 @@ ir_val x86_flags_value(struct x86_ctx *c);           /* i64: the arithmetic flag
 void x86_put_cc(struct x86_ctx *c, enum x86_cc kind, unsigned bytes, ir_val a, ir_val b);
 void x86_put_cc_carry(struct x86_ctx *c, enum x86_cc kind, unsigned bytes, ir_val a, ir_val b,
 		      ir_val carry_in);
+void x86_put_rotated(struct x86_ctx *c, ir_val cf, ir_val of);
 void x86_put_flags(struct x86_ctx *c, ir_val f, unsigned mask);
 
 #endif

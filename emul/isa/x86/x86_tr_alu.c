@@ -349,16 +349,33 @@ static void put_quotient(struct x86_ctx *c, unsigned bytes, ir_val q, ir_val r)
 	x86_put_reg(c, X86_RDX, bytes, r);
 }
 
+/* Of 8 bytes: rDX is nothing but the sign nearly always, and the divisor not 0 or -1. */
+static bool div8(struct x86_ctx *c, bool sign, ir_val d)
+{
+	ir_val a = x86_reg(c, X86_RAX, 8), high = x86_reg(c, X86_RDX, 8), edge;
+	uint32_t slow = ir_label(c->ir), end = ir_label(c->ir);
+
+	edge = sign ? ir_op2i(c->ir, IR_ADD, d, 1) : d;
+	ir_branch(c->ir, IR_LEU, edge, ir_i64(c->ir, sign ? 1 : 0), slow);
+	ir_branch(c->ir, IR_NE, high, sign ? ir_op2i(c->ir, IR_SAR, a, 63) : ir_i64(c->ir, 0),
+		  slow);
+	x86_put_reg(c, X86_RAX, 8, ir_op2(c->ir, sign ? IR_DIVS : IR_DIVU, a, d));
+	x86_put_reg(c, X86_RDX, 8, ir_op2(c->ir, sign ? IR_REMS : IR_REMU, a, d));
+	ir_jump(c->ir, end);
+	ir_place(c->ir, slow);
+	ir_call(c->ir, sign ? &idiv128_call : &div128_call, &d, 1);
+	ir_place(c->ir, end);
+	return true;
+}
+
 TR(div)
 {
 	unsigned bytes = c->in->ops[0].bytes;
 	bool sign = c->in->row->ext == 7;
 	ir_val d = x86_read(c, 0), n, q, r, back;
 
-	if (bytes == 8) {
-		ir_call(c->ir, sign ? &idiv128_call : &div128_call, &d, 1);
-		return true;
-	}
+	if (bytes == 8)
+		return div8(c, sign, d);
 	d = sign ? ir_convert(c->ir, IR_SEXT, x86_sext(c, d, bytes)) : x86_wide(c, d);
 	error_if(c, IR_EQ, d, ir_i64(c->ir, 0));
 	n = dividend(c, bytes, sign);

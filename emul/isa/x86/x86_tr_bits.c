@@ -144,26 +144,28 @@ static ir_val rotate_small(struct x86_ctx *c, bool right, ir_val a, ir_val n, un
 		      ir_op2(c->ir, right ? IR_SHL : IR_SHR, a, back));
 }
 
-/* CF: the bit that went round; OF: of rotations by one. f: i64, both at their places. */
-static ir_val rotate_flags(struct x86_ctx *c, bool right, ir_val r, unsigned bytes)
+/* CF: the bit that went round; OF: of rotations by one. As i32 of 0 or 1. */
+static void rotate_flags(struct x86_ctx *c, bool right, ir_val r, unsigned bytes, ir_val *cf,
+			 ir_val *of)
 {
 	unsigned top = 8 * bytes - 1;
-	ir_val wide = x86_wide(c, r), high = ir_extract(c->ir, false, wide, top, 1);
-	ir_val low = ir_extract(c->ir, false, wide, 0, 1);
-	ir_val second = ir_extract(c->ir, false, wide, top - 1, 1);
-	ir_val cf = right ? high : low, of = ir_op2(c->ir, IR_XOR, high, right ? second : low);
+	ir_val high = x86_fit(c, ir_extract(c->ir, false, r, top, 1), 4);
+	ir_val low = x86_fit(c, ir_extract(c->ir, false, r, 0, 1), 4);
+	ir_val second = x86_fit(c, ir_extract(c->ir, false, r, top - 1, 1), 4);
 
-	return ir_op2(c->ir, IR_OR, cf, ir_op2i(c->ir, IR_SHL, of, 11));
+	*cf = right ? high : low;
+	*of = ir_op2(c->ir, IR_XOR, high, right ? second : low);
 }
 
-/* Bits of mask as in f when n is not 0. */
-static void put_flags_if(struct x86_ctx *c, ir_val n, unsigned bytes, ir_val f)
+/* They change when n is not 0 only. */
+static void put_rotated_if(struct x86_ctx *c, ir_val n, unsigned bytes, ir_val cf, ir_val of)
 {
-	ir_val old = x86_flags_value(c);
+	ir_val old = ir_get(c->ir, IR_I32, OFF(cc_op));
 
-	f = ir_op2(c->ir, IR_OR, f, ir_op2i(c->ir, IR_AND, old, ~(uint64_t)(FLAG_CF | FLAG_OF)));
-	f = ir_select(c->ir, IR_NE, n, x86_const(c, bytes, 0), f, old);
-	x86_put_flags(c, f, FLAGS_ARITH);
+	x86_put_rotated(c, cf, of);
+	ir_put(c->ir, OFF(cc_op),
+	       ir_select(c->ir, IR_NE, n, x86_const(c, bytes, 0), ir_get(c->ir, IR_I32, OFF(cc_op)),
+			 old));
 }
 
 static uint64_t rotate_carry(void *state, uint64_t a, uint64_t n, uint64_t how)
@@ -222,6 +224,7 @@ TR(rotate)
 	bool right = c->in->row->ext & 1, fixed;
 	uint64_t k = 0;
 	ir_val n = count_of(c, 1, bytes, &fixed, &k), addr = x86_address_of(c, 0, true), a, r, m;
+	ir_val cf, of;
 
 	if (c->in->row->ext >= 2)
 		return through_carry(c, addr, n, right, bytes);
@@ -234,11 +237,11 @@ TR(rotate)
 	r = bytes < 4 ? rotate_small(c, right, a, m, bytes)
 		      : ir_op2(c->ir, right ? IR_ROTR : IR_ROTL, a, m);
 	x86_write_at(c, 0, addr, r);
-	r = rotate_flags(c, right, r, bytes);
+	rotate_flags(c, right, r, bytes, &cf, &of);
 	if (fixed)
-		x86_put_flags(c, r, FLAG_CF | FLAG_OF);
+		x86_put_rotated(c, cf, of);
 	else
-		put_flags_if(c, n, bytes, r);
+		put_rotated_if(c, n, bytes, cf, of);
 	return true;
 }
 

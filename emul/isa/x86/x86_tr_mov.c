@@ -87,11 +87,9 @@ TR(setcc)
 /* The source is read whatever the condition, and 4 bytes clear the upper half. */
 TR(cmov)
 {
-	unsigned bytes = c->in->ops[0].bytes;
 	ir_val a = x86_read(c, 0), b = x86_read(c, 1), v = x86_cc_value(c, c->in->op & 15);
 
 	x86_write(c, 0, ir_select(c->ir, IR_NE, v, ir_i32(c->ir, 0), b, a));
-	(void)bytes;
 	return true;
 }
 
