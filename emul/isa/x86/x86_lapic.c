@@ -243,12 +243,14 @@ static void to_init(void *state, void *arg)
 {
 	struct x86_state *s = state;
 	unsigned index = jit_index(s);
-	uint64_t apic_base = s->apic_base;
+	uint64_t apic_base = s->apic_base, tsc_offset = s->tsc_offset, adjust = s->tsc_adjust;
 	uint8_t model = s->model;
 
 	(void)arg;
 	x86_init_state(s, index, model);
 	s->apic_base = apic_base;
+	s->tsc_offset = tsc_offset;
+	s->tsc_adjust = adjust;
 	x86_lapic_reset(s, index);
 	s->mp_state = apic_base & X86_APIC_BSP ? X86_RUNS : X86_WAITS_FOR_SIPI;
 	jit_fresh_state(s);

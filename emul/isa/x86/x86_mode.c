@@ -138,7 +138,9 @@ static void enter(void *state)
 	s->rflags = (s->rflags & FLAGS_ALL) | FLAG_1;
 	s->shadow = s->interrupt_shadow;
 	s->delivering = s->soft = 0;
-	s->tsc_offset = s->tsc - (uint64_t)clock_now(jit_machine(s)->clock);
+	/* 0: after a reset, when all CPUs are to have the same; after INIT, which changes nothing */
+	if (s->tsc)
+		s->tsc_offset = s->tsc - (uint64_t)clock_now(jit_machine(s)->clock);
 	x86_set_ip(s, s->rip);
 	x86_derive_segs(s);
 	x86_new_space(s, true);
