@@ -55,7 +55,9 @@ void x86_put_reg(struct x86_ctx *c, unsigned reg, unsigned bytes, ir_val v)
 
 struct ir_mem x86_mem(const struct x86_ctx *c, unsigned bytes)
 {
-	return (struct ir_mem){ .size = (uint8_t)__builtin_ctz(bytes), .regime = c->regime };
+	return (struct ir_mem){ .size = (uint8_t)__builtin_ctz(bytes),
+				.regime = c->regime,
+				.align = c->mode & MODE_AC ? IR_ALIGN_FAULT : IR_ALIGN_ANY };
 }
 
 static ir_val sum(struct x86_ctx *c, ir_val a, ir_val b)

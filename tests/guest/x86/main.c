@@ -283,6 +283,19 @@ static void check_segments(void)
 	expect("a far jump to data", far_to_data, 13, 0x10);
 }
 
+static uint32_t read_cr0(void)
+{
+	uint32_t v;
+
+	__asm__ volatile("mov %%cr0, %0" : "=r"(v));
+	return v;
+}
+
+static void write_cr0(uint32_t v)
+{
+	__asm__ volatile("mov %0, %%cr0" : : "r"(v) : "memory");
+}
+
 /* ---- levels ---- */
 
 static void user_cli(void)
@@ -352,6 +365,24 @@ static void check_levels(void)
 	user_flags = 0x3002;
 	expect_user("CLI with IOPL 3", user_cli_soft, 0x30, 0);
 	user_flags = 2;
+}
+
+static void user_misaligned(void)
+{
+	(void)*(volatile uint32_t *)0x9001;
+	__asm__ volatile("int $0x30");
+}
+
+static void check_alignment(void)
+{
+	if (is_qemu())
+		return;
+	expect_user("a misaligned word", user_misaligned, 0x30, 0);
+	write_cr0(read_cr0() | 0x40000);
+	user_flags = 0x40002;
+	expect_user("a misaligned word with AC and AM", user_misaligned, 17, 0);
+	user_flags = 2;
+	write_cr0(read_cr0() & ~0x40000u);
 }
 
 /* ---- virtual-8086 mode ---- */
@@ -431,19 +462,6 @@ static void check_tasks(void)
 }
 
 /* ---- paging ---- */
-
-static uint32_t read_cr0(void)
-{
-	uint32_t v;
-
-	__asm__ volatile("mov %%cr0, %0" : "=r"(v));
-	return v;
-}
-
-static void write_cr0(uint32_t v)
-{
-	__asm__ volatile("mov %0, %%cr0" : : "r"(v) : "memory");
-}
 
 static void write_cr3(uint32_t v)
 {
@@ -645,6 +663,7 @@ int main(void)
 	check_segments();
 	check_limits();
 	check_levels();
+	check_alignment();
 	check_tasks();
 	check_v86();
 	check_others();
