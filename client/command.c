@@ -77,6 +77,12 @@ static const struct command special[] = {
 	  .group = "look",
 	  .method = "events.subscribe",
 	  .run = events_command },
+	{ .name = "disk",
+	  .usage = "COMMAND ... | --like-qemu-img COMMAND ...",
+	  .group = "storage",
+	  .run = disk_bare_command,
+	  .doc =
+	      "Work on disk images; or print the command that does what a line of qemu-img does." },
 	{ .name = "api",
 	  .usage = "METHOD [JSON]",
 	  .group = "plumbing",

@@ -343,7 +343,7 @@ const char *disk_format_for(const char *given, const char *path)
 
 /* ---- a call ---- */
 
-static void quote(struct strbuf *b, const char *word)
+void disk_quote(struct strbuf *b, const char *word)
 {
 	if (*word && !strpbrk(word, " \t\n'\"\\$`*?[]{}()<>|&;#~!")) {
 		strbuf_puts(b, word);
@@ -365,7 +365,7 @@ static char *typed_line(const struct command *cmd, int argc, char **argv)
 	strbuf_printf(&b, "vmctl %s", cmd->name);
 	for (int i = 0; i < argc; i++) {
 		strbuf_puts(&b, " ");
-		quote(&b, argv[i]);
+		disk_quote(&b, argv[i]);
 	}
 	return strbuf_take(&b);
 }
@@ -377,7 +377,7 @@ static json_object *how_to_allow(const struct disk_call *d)
 	auto_strbuf b = { 0 };
 
 	strbuf_printf(&b, "vmctl %s --allow ", d->cmd->name);
-	quote(&b, d->denied_dir);
+	disk_quote(&b, d->denied_dir);
 	strbuf_puts(&b, d->typed + strlen("vmctl ") + strlen(d->cmd->name));
 	json_object_object_add(data, "next", json_object_new_string(b.data));
 	return data;

@@ -5,6 +5,7 @@
 #ifndef CLIENT_DISK_H
 #define CLIENT_DISK_H
 
+#include "base/strbuf.h"
 #include "client/ctl.h"
 #include "storage/disk.h"
 
@@ -81,6 +82,13 @@ void disk_base_free(struct disk_base *b);
 #define auto_disk_base __attribute__((cleanup(disk_base_free))) struct disk_base
 /* The format that a new file gets: as given, else by the ending of its name, else raw. */
 const char *disk_format_for(const char *given, const char *path);
+
+/* A word as a shell reads it back. */
+void disk_quote(struct strbuf *b, const char *word);
+/* "vmctl disk" without a command of its own: a list of them, or --like-qemu-img. */
+int disk_bare_command(struct ctl *c, const struct command *cmd, int argc, char **argv);
+/* Rows of what qemu-img's options are here; NULL after the last. */
+const char *disk_qemu_row(unsigned i, const char **command, const char **option, bool *value);
 
 /* Progress of long work, on a terminal, after the first second. */
 struct progress {

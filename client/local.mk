@@ -10,6 +10,8 @@ client_libclient_la_SOURCES = \
 	client/disk_change.c \
 	client/disk_convert.c \
 	client/disk_look.c \
+	client/disk_qemu.c client/disk_qemu.def \
+	client/disk_serve.c \
 	client/help.c \
 	client/plumbing.c \
 	client/progress.c \

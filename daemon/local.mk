@@ -6,6 +6,7 @@ vmd_SOURCES = \
 	daemon/child.c daemon/child.h \
 	daemon/config.c daemon/config.def daemon/config.h \
 	daemon/daemon.c daemon/daemon.h \
+	daemon/disk_jobs.c \
 	daemon/disks.c \
 	daemon/dispatch.c \
 	daemon/doctor.c \

@@ -4,8 +4,8 @@
  *
  *	mangen man/vmctl.1.in > vmctl.1
  *
- * @COMMANDS@ of vmctl · @RUN_OPTIONS@ · @DISK_OPTIONS@ · @METHODS@ @EVENTS@ @ERRORS@ @TYPES@ of the
- * socket · @KEYS@ of vm.json · @CONFIG@ of vmd.json
+ * @COMMANDS@ of vmctl · @RUN_OPTIONS@ · @DISK_OPTIONS@ @QEMU_ROWS@ · @METHODS@ @EVENTS@ @ERRORS@
+ * @TYPES@ of the socket · @KEYS@ of vm.json · @CONFIG@ of vmd.json
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -106,6 +106,26 @@ static void one_command(const struct command *c)
 		puts(".Bl -tag -width Ds -compact");
 		command_options(m);
 		puts(".El");
+	}
+}
+
+/* The rows of the table "what qemu-img has". */
+static void qemu_rows(void)
+{
+	const char *command, *option, *ours;
+	bool value;
+
+	for (unsigned i = 0; (ours = disk_qemu_row(i, &command, &option, &value)); i++) {
+		printf(".It %s Ta ", strcmp(command, "*") ? command : "any");
+		for (const char *s = option; *s; s++)
+			printf(*s == '-' ? "\\-" : "%c", *s);
+		printf("%s Ta ", value ? " X" : "");
+		for (const char *s = *ours ? ours : "is not needed"; *s; s++)
+			if (*s == '%')
+				putchar('X');
+			else
+				printf(*s == '-' ? "\\-" : "%c", *s);
+		puts("");
 	}
 }
 
@@ -236,6 +256,7 @@ static const struct {
 	{ "@COMMANDS@\n", all_commands },
 	{ "@RUN_OPTIONS@\n", run_options_mdoc },
 	{ "@DISK_OPTIONS@\n", disk_options },
+	{ "@QEMU_ROWS@\n", qemu_rows },
 	{ "@METHODS@\n", methods },
 	{ "@EVENTS@\n", events },
 	{ "@ERRORS@\n", errors },

@@ -13,7 +13,8 @@
 #include "storage/copy_int.h"
 
 enum { THREADS_MAX = 16, PLAIN_THREADS = 2 };
-#define PIECE (512 * KiB)
+#define PIECE       (512 * KiB)
+#define CLONE_PIECE (64 * MiB)
 
 /* ---- cutting the source into pieces; with c->lock held ---- */
 
@@ -75,10 +76,18 @@ static int measure_gap(struct copier *c, uint64_t off, uint64_t *end, bool *hole
 	return 0;
 }
 
+static bool may_clone(const struct copier *c)
+{
+	const struct disk_copy *o = c->opt;
+
+	return !o->no_clone && !o->compare && !o->full && !c->packs &&
+	       !__atomic_load_n(&c->cannot_clone, __ATOMIC_RELAXED);
+}
+
 /* Data from off on, at most a piece; it ends with a unit of the destination. */
 static int measure_data(struct copier *c, uint64_t off, uint64_t *end, struct err *e)
 {
-	uint64_t most = MIN(off + c->piece, c->end);
+	uint64_t most = MIN(off + (may_clone(c) ? CLONE_PIECE : c->piece), c->end);
 	struct disk_map m;
 
 	for (*end = off; *end < most; *end = MIN(round_up(*end + m.len, c->grain), c->end)) {
@@ -97,7 +106,7 @@ static int measure_data(struct copier *c, uint64_t off, uint64_t *end, struct er
 static int next_piece(struct copier *c, struct piece *p, struct err *e)
 {
 	uint64_t off = c->next, gap, end;
-	bool hole = false;
+	bool hole = false, clone = may_clone(c);
 	int r;
 
 	if (off >= c->end)
@@ -115,6 +124,7 @@ static int next_piece(struct copier *c, struct piece *p, struct err *e)
 		if (r < 0)
 			return r;
 		p->gap = false;
+		p->clone = clone;
 		p->len = end - off;
 	}
 	c->next = off + p->len;
@@ -163,10 +173,35 @@ static void end_turn(struct copier *c, const struct piece *p)
 
 /* ---- one thread ---- */
 
+/* What cannot be shared is copied, piece by piece, within the turn. */
+static int clone_or_copy(struct copy_thread *t, struct piece *p, struct err *e)
+{
+	struct copier *c = t->copier;
+	struct piece part = *p;
+	int r = 0;
+
+	if (!take_turn(c, p))
+		return -ECANCELED;
+	for (uint64_t at = piece_clone(c, p); r == 0 && at < p->len; at += part.len) {
+		part.off = p->off + at;
+		part.len = MIN(c->piece, p->len - at);
+		r = piece_prepare(t, &part, e);
+		if (r == 0)
+			r = piece_write(t, &part, e);
+	}
+	if (r == 0)
+		end_turn(c, p);
+	return r;
+}
+
 static int one_piece(struct copy_thread *t, struct piece *p, struct err *e)
 {
 	struct copier *c = t->copier;
-	int r = p->gap ? 0 : piece_prepare(t, p, e);
+	int r;
+
+	if (!p->gap && p->clone)
+		return clone_or_copy(t, p, e);
+	r = p->gap ? 0 : piece_prepare(t, p, e);
 
 	if (r < 0)
 		return r;

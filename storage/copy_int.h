@@ -13,6 +13,7 @@
 struct piece {
 	uint64_t seq, off, len; /* in the source */
 	bool hole;              /* with overlay: nothing is there, not even zeroes */
+	bool clone;             /* its blocks may perhaps be shared */
 	bool gap;               /* nothing is there, or nothing that must be copied */
 };
 
@@ -24,6 +25,7 @@ struct copier {
 	uint64_t begin, end; /* of the source */
 	uint64_t grain;      /* units of the destination; pieces are made of whole ones */
 	uint64_t piece;      /* the largest */
+	bool cannot_clone;   /* atomic: sharing blocks was tried in vain */
 	uint64_t step;       /* a run of zeroes is worth leaving out from here on */
 
 	pthread_mutex_t lock; /* guards what follows */
@@ -31,7 +33,6 @@ struct copier {
 	uint64_t next, next_seq, turn_seq, done;
 	struct disk_map seen; /* of [seen_off, seen_end) */
 	uint64_t seen_off, seen_end;
-	bool cannot_clone;
 	int result;
 	struct err err;
 };
@@ -51,6 +52,9 @@ void piece_stop(struct copy_thread *t);
 
 /* Reads and compresses; at the same time as other threads. */
 int piece_prepare(struct copy_thread *t, struct piece *p, struct err *e);
+/* Shares blocks of the files instead, from the beginning of the piece on; returns how many bytes
+ * of it are done. In order. */
+uint64_t piece_clone(struct copier *c, const struct piece *p);
 /* Puts it into the destination; one at a time, in order. */
 int piece_write(struct copy_thread *t, struct piece *p, struct err *e);
 int piece_gap(struct copy_thread *t, struct piece *p, struct err *e);

@@ -162,7 +162,7 @@ static void look_for_hole(struct disk *d, const struct extent *x, struct disk_ma
 	struct file *f = d->files[x->file];
 	uint64_t len;
 
-	if (x->off >= file_size(f) || f->fd < 0)
+	if (x->off >= file_size(f) || !f->ops->is_data)
 		return;
 	if (!f->ops->is_data(f, x->off, &len))
 		m->status = DISK_IS_ZERO;

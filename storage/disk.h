@@ -118,7 +118,8 @@ struct disk_options {
 	const struct disk_secret *secret; /* opens every encrypted image of the chain; or NULL */
 };
 
-/* Opens by path. o may be NULL. On success *ret is the caller's, to be closed. May wait. */
+/* Opens by path, or by the address of a disk over NBD (nbd.h). o may be NULL. On success *ret is
+ * the caller's, to be closed. May wait. */
 int disk_open(const char *path, const struct disk_options *o, struct disk **ret, struct err *e);
 
 /* The fd becomes the disk's, also on failure. name is for sentences and relative names. */

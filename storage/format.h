@@ -325,6 +325,11 @@ int disk_new_from_file(struct file *f, const struct disk_options *o, struct disk
 int disk_new_overlay(struct file *f, struct disk *backing, const struct disk_options *o,
 		     struct disk **ret, struct err *e);
 
+/* nbd_file.c: a remote disk. Connects; may wait. */
+int nbd_file_open(const char *uri, bool write, struct file **ret, struct err *e);
+/* The same on a connected socket, which becomes the file's, also on failure. */
+int nbd_file_from_fd(int fd, const char *export, bool write, struct file **ret, struct err *e);
+
 /* create.c: any struct file, for tests and temporary overlays. */
 int disk_create_file(struct file *f, const struct disk_create *c, struct err *e);
 /* With files beside it. */

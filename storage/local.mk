@@ -10,6 +10,7 @@ storage_libstorage_la_SOURCES = \
 	storage/cow.c \
 	storage/compare.c \
 	storage/copy.c storage/copy.h storage/copy_int.h \
+	storage/copy_clone.c \
 	storage/copy_piece.c \
 	storage/copy_up.c \
 	storage/create.c \
@@ -34,6 +35,12 @@ storage_libstorage_la_SOURCES = \
 	storage/luks.c storage/luks.h \
 	storage/luks1.c \
 	storage/luks2.c \
+	storage/nbd.h storage/nbd_int.h storage/nbd_proto.h \
+	storage/nbd_conn.c \
+	storage/nbd_file.c \
+	storage/nbd_handshake.c \
+	storage/nbd_serve.c \
+	storage/nbd_server.c \
 	storage/open.c storage/open.h \
 	storage/pages.c storage/pages.h \
 	storage/packed.c \

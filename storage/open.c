@@ -4,6 +4,7 @@
  * any thread, may wait.
  */
 #include "storage/open.h"
+#include "storage/nbd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -456,10 +457,28 @@ int disk_open_fd(int fd, const char *name, const struct disk_options *o, struct 
 	return r;
 }
 
+/* Its format is never guessed: what is exported is a disk, unless the caller says otherwise. */
+static int open_remote(const char *uri, const struct disk_options *o, struct disk **ret,
+		       struct err *e)
+{
+	struct disk_options options = *o;
+	struct file *f;
+	int r = nbd_file_open(uri, !(o->flags & (DISK_RDONLY | DISK_SNAPSHOT)), &f, e);
+
+	if (r < 0)
+		return r;
+	if (!options.format)
+		options.format = "raw";
+	return disk_new_from_file(f, &options, ret, e);
+}
+
 int disk_open(const char *path, const struct disk_options *o, struct disk **ret, struct err *e)
 {
-	int fd = open_image_path(path, o ? o->flags : 0, e);
+	int fd;
 
+	if (nbd_is_uri(path))
+		return open_remote(path, o ? o : &no_options, ret, e);
+	fd = open_image_path(path, o ? o->flags : 0, e);
 	return fd < 0 ? fd : disk_open_fd(fd, path, o, ret, e);
 }
 

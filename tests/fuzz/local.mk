@@ -58,6 +58,11 @@ tests_fuzz_fuzz_virtio_SOURCES = tests/fuzz/fuzz_virtio.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_virtio_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_virtio_LDADD = $(EMUL_LIBS)
 
+FUZZ_TARGETS += tests/fuzz/fuzz_nbd
+tests_fuzz_fuzz_nbd_SOURCES = tests/fuzz/fuzz_nbd.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_nbd_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_nbd_LDADD = storage/libstorage.la base/libbase.la
+
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-targets: $(BUILT_SOURCES)
 	$(MAKE) $(FUZZ_TARGETS)

@@ -67,3 +67,8 @@ tests_storage_check_old_SOURCES = tests/storage/check_old.c
 tests_storage_check_old_CFLAGS = $(TEST_CFLAGS) -DSOURCES='"$(abs_top_srcdir)"'
 tests_storage_check_old_LDADD = $(STORAGE_TEST_LIBS)
 EXTRA_DIST += tests/storage/make_dmg.py
+
+check_PROGRAMS += tests/storage/check_nbd
+tests_storage_check_nbd_SOURCES = tests/storage/check_nbd.c
+tests_storage_check_nbd_CFLAGS = $(TEST_CFLAGS)
+tests_storage_check_nbd_LDADD = $(STORAGE_TEST_LIBS)
