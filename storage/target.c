@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,7 +20,8 @@ struct disk_target {
 	char *parent; /* the directory of both */
 	const char *name;
 	struct disk *disk;
-	int old; /* holds the lock of the image that is replaced; -1: there is none */
+	int held; /* the directory, locked; -1: none */
+	int old;  /* holds the lock of the image that is replaced; -1: there is none */
 	mode_t mode;
 	const struct disk_gate *gate;
 };
@@ -94,14 +96,74 @@ static int look_at_old(struct disk_target *t, bool *device, struct err *e)
 			  : image_lock(t->old, t->path, true, e);
 }
 
+static void remove_all(int dir)
+{
+	int copy = fcntl(dir, F_DUPFD_CLOEXEC, 3);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			unlinkat(dir, entry->d_name, 0);
+	if (d)
+		closedir(d);
+	else if (copy >= 0)
+		close(copy);
+}
+
+/* Is this one of our directories for the same image, and nobody works in it any more? */
+static void remove_stale(struct disk_target *t, int parent, const char *name)
+{
+	size_t n = MIN(strlen(t->name), 200);
+	autoclose int fd = -1;
+
+	if (name[0] != '.' || strncmp(name + 1, t->name, n) || name[n + 1] != '.' ||
+	    strlen(name) != n + 8)
+		return;
+	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	remove_all(fd);
+	unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* What was left by a process that was killed in the middle of its work. */
+static void clear_away(struct disk_target *t)
+{
+	DIR *d = opendir(t->parent);
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d)))
+		remove_stale(t, dirfd(d), entry->d_name);
+	if (d)
+		closedir(d);
+}
+
+/* Marks the new directory as in use; false: somebody has just taken it for a stale one. */
+static bool hold_dir(struct disk_target *t, const char *dir)
+{
+	struct stat st;
+
+	t->held = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t->held >= 0 && flock(t->held, LOCK_EX | LOCK_NB) == 0 && stat(dir, &st) == 0)
+		return true;
+	if (t->held >= 0)
+		close(t->held);
+	t->held = -1;
+	return false;
+}
+
 static int make_dir(struct disk_target *t, struct err *e)
 {
 	char dir[PATH_MAX];
 
 	if (snprintf(dir, sizeof(dir), "%s/.%.200s.XXXXXX", t->parent, t->name) >= (int)sizeof(dir))
 		return err_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", t->path);
+	clear_away(t);
 	if (!mkdtemp(dir))
 		return file_failed(e, "create", t->path);
+	if (!hold_dir(t, dir))
+		return err_set(e, -EAGAIN, "%s is being made by somebody else", t->path);
 	t->dir = strdup(dir);
 	if (!t->dir) {
 		rmdir(dir);
@@ -161,7 +223,7 @@ int disk_target_new(const char *path, const struct disk_create *c, const struct 
 
 	if (!t)
 		return err_nomem(e);
-	t->old = -1;
+	t->old = t->held = -1;
 	t->gate = gate;
 	t->mode = usual_mode();
 	r = split_path(t, path, e);
@@ -266,6 +328,8 @@ void disk_target_free(struct disk_target *t)
 		for_each_file(t, remove_one, &e);
 		rmdir(t->dir);
 	}
+	if (t->held >= 0)
+		close(t->held);
 	if (t->old >= 0)
 		close(t->old);
 	free(t->dir);
