@@ -425,3 +425,60 @@ int disk_dd_run(struct disk_call *d)
 
 	return dd(d, &e) < 0 ? disk_call_fail(d, d->w.v[DISK_OPT_IF], &e) : EXIT_DONE;
 }
+
+/* ---- measure ---- */
+
+static void print_measure(const struct disk_call *d, uint64_t needed, uint64_t full, bool has_full)
+{
+	if (d->ctl->json) {
+		json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "required", json_object_new_uint64(needed));
+		if (has_full)
+			json_object_object_add(o, "fully_allocated", json_object_new_uint64(full));
+		printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
+		json_object_put(o);
+		return;
+	}
+	printf("required: %llu\n", (unsigned long long)needed);
+	if (has_full)
+		printf("fully allocated: %llu\n", (unsigned long long)full);
+}
+
+/* Above this, every unit of the disk would have to be counted for too long. */
+#define FULL_MAX (256 * GiB)
+
+static int measure(struct disk_call *d, struct err *e)
+{
+	struct disk_create c = { .format =
+				     d->w.v[DISK_OPT_FORMAT] ? d->w.v[DISK_OPT_FORMAT] : "raw",
+				 .options = d->w.v[DISK_OPT_OPTIONS] };
+	autoptr(disk) src = NULL;
+	uint64_t needed = 0, full = 0;
+	int r = 0;
+
+	if ((d->w.n == 1) == disk_given(d, DISK_OPT_SIZE))
+		return rpc_error(e, "rpc.params", "give an image or --size");
+	if (d->w.n &&
+	    (r = disk_call_open(d, d->w.arg[0], d->w.v[DISK_OPT_FROM], DISK_RDONLY, &src, e)) < 0)
+		return r;
+	if (src && disk_given(d, DISK_OPT_SNAPSHOT))
+		r = disk_snapshot_view(src, d->w.v[DISK_OPT_SNAPSHOT], e);
+	if (r < 0)
+		return r;
+	if (src)
+		c.size = disk_size(src);
+	else if (!size_parse(d->w.v[DISK_OPT_SIZE], &c.size))
+		return rpc_error(e, "rpc.params", "'%s' is no size", d->w.v[DISK_OPT_SIZE]);
+	r = disk_measure(&c, src, &needed, c.size <= FULL_MAX ? &full : NULL, e);
+	if (r == 0)
+		print_measure(d, needed, full, c.size <= FULL_MAX);
+	return r;
+}
+
+int disk_measure_run(struct disk_call *d)
+{
+	struct err e = { 0 };
+
+	return measure(d, &e) < 0 ? disk_call_fail(d, d->w.arg[0], &e) : EXIT_DONE;
+}

@@ -29,4 +29,11 @@ int disk_commit(struct disk *top, struct disk *base, const struct disk_progress 
 /* Zeroes that are stored as data in a plain file become holes; *saved: bytes of them. */
 int disk_punch(struct disk *d, const struct disk_progress *p, uint64_t *saved, struct err *e);
 
+/*
+ * How large the file of an image made by c would be in bytes: with what src has (NULL: nothing),
+ * and, unless full is NULL, when every byte of the disk is written. Compression is not foreseen.
+ */
+int disk_measure(const struct disk_create *c, struct disk *src, uint64_t *needed, uint64_t *full,
+		 struct err *e);
+
 #endif

@@ -35,6 +35,7 @@ storage_libstorage_la_SOURCES = \
 	storage/luks.c storage/luks.h \
 	storage/luks1.c \
 	storage/luks2.c \
+	storage/measure.c \
 	storage/nbd.h storage/nbd_int.h storage/nbd_proto.h \
 	storage/nbd_conn.c \
 	storage/nbd_file.c \
