@@ -497,7 +497,8 @@ static int request(struct nbd_file *n, uint16_t type, uint16_t flags, uint64_t o
 	if (!l)
 		return e && e->code ? e->code : -EIO;
 	*a = (struct answer){ 0 };
-	memcpy(v + 1, out, (size_t)n_out * sizeof(*v));
+	if (n_out)
+		memcpy(v + 1, out, (size_t)n_out * sizeof(*v));
 	r = talk(n, l->fd, type, flags, off, len, v, n_out, in, a, e);
 	link_put(n, l, r < 0);
 	if (r == 0 && a->error) {
