@@ -144,7 +144,7 @@ static int qed_mark(struct disk *d, struct err *e)
 		return r;
 	r = file_pread(disk_file(d), AT_FEATURES, b, sizeof(b), e);
 	put_le64(b, q->features | FEATURE_NEED_CHECK);
-	put_le64(b + AT_AUTOCLEAR - AT_FEATURES, 0);
+	put_le64(b + (AT_AUTOCLEAR - AT_FEATURES), 0);
 	if (r == 0)
 		r = file_pwrite(disk_file(d), AT_FEATURES, b, sizeof(b), e);
 	q->marked = r == 0;
