@@ -349,18 +349,25 @@ static void put_quotient(struct x86_ctx *c, unsigned bytes, ir_val q, ir_val r)
 	x86_put_reg(c, X86_RDX, bytes, r);
 }
 
+/* One division gives both. */
+static ir_val remainder_of(struct x86_ctx *c, ir_val n, ir_val q, ir_val d)
+{
+	return ir_op2(c->ir, IR_SUB, n, ir_op2(c->ir, IR_MUL, q, d));
+}
+
 /* Of 8 bytes: rDX is nothing but the sign nearly always, and the divisor not 0 or -1. */
 static bool div8(struct x86_ctx *c, bool sign, ir_val d)
 {
-	ir_val a = x86_reg(c, X86_RAX, 8), high = x86_reg(c, X86_RDX, 8), edge;
+	ir_val a = x86_reg(c, X86_RAX, 8), high = x86_reg(c, X86_RDX, 8), edge, q;
 	uint32_t slow = ir_label(c->ir), end = ir_label(c->ir);
 
 	edge = sign ? ir_op2i(c->ir, IR_ADD, d, 1) : d;
 	ir_branch(c->ir, IR_LEU, edge, ir_i64(c->ir, sign ? 1 : 0), slow);
 	ir_branch(c->ir, IR_NE, high, sign ? ir_op2i(c->ir, IR_SAR, a, 63) : ir_i64(c->ir, 0),
 		  slow);
-	x86_put_reg(c, X86_RAX, 8, ir_op2(c->ir, sign ? IR_DIVS : IR_DIVU, a, d));
-	x86_put_reg(c, X86_RDX, 8, ir_op2(c->ir, sign ? IR_REMS : IR_REMU, a, d));
+	q = ir_op2(c->ir, sign ? IR_DIVS : IR_DIVU, a, d);
+	x86_put_reg(c, X86_RAX, 8, q);
+	x86_put_reg(c, X86_RDX, 8, remainder_of(c, a, q, d));
 	ir_jump(c->ir, end);
 	ir_place(c->ir, slow);
 	ir_call(c->ir, sign ? &idiv128_call : &div128_call, &d, 1);
@@ -380,7 +387,7 @@ TR(div)
 	error_if(c, IR_EQ, d, ir_i64(c->ir, 0));
 	n = dividend(c, bytes, sign);
 	q = ir_op2(c->ir, sign ? IR_DIVS : IR_DIVU, n, d);
-	r = ir_op2(c->ir, sign ? IR_REMS : IR_REMU, n, d);
+	r = remainder_of(c, n, q, d);
 	if (sign) {
 		/* INT64_MIN / -1 gives INT64_MIN, which does not fit either */
 		back =
