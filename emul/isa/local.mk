@@ -40,7 +40,8 @@ emul_isa_libisa_la_SOURCES = \
 	emul/isa/x86/x86_sys.c emul/isa/x86/x86_sys.h emul/isa/x86/x86_task.c \
 	emul/isa/x86/x86_tr.c emul/isa/x86/x86_tr.h emul/isa/x86/x86_tr_alu.c \
 	emul/isa/x86/x86_tr_bits.c emul/isa/x86/x86_tr_mov.c emul/isa/x86/x86_tr_string.c \
-	emul/isa/x86/x86_tr_sys.c emul/isa/x86/x86_fxsave.c emul/isa/x86/x86_vec.h \
+	emul/isa/x86/x86_tr_sys.c emul/isa/x86/x86_tr_sys.h \
+	emul/isa/x86/x86_tr_seg.c emul/isa/x86/x86_tr_fast.c emul/isa/x86/x86_fxsave.c emul/isa/x86/x86_vec.h \
 	emul/isa/x86/x86_tr_sse.c emul/isa/x86/x86_tr_sse_call.c emul/isa/x86/x86_tr_sse_fp.c \
 	emul/isa/x86/x86_tr_vec.c emul/isa/x86/x86_tr_x87.c emul/isa/x86/x87.h \
 	emul/isa/x86/x87_arith.c emul/isa/x86/x87_env.c emul/isa/x86/x87_host.h \
