@@ -60,8 +60,9 @@ static const struct command special[] = {
 	  .group = "talk",
 	  .method = "vm.console",
 	  .run = console_command,
-	  .doc = "Connect to the console of a virtual machine; Ctrl-] or Enter ~. leave it. In a "
-		 "pipe it ends when all was sent and the guest has been quiet for two seconds." },
+	  .doc =
+	      "Connect to the console of a virtual machine; left with Ctrl-], in a pipe when all "
+	      "was sent and the guest has been quiet for two seconds." },
 	{ .name = "log",
 	  .usage = "[-f] [--lines N] [--boot N] VM",
 	  .group = "look",

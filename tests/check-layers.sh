@@ -18,7 +18,7 @@ virtio         base emul/core emul/dev/pci storage/disk.h netdev/netdev.h virtio
 vmproc         base protocol storage netdev emul kvm virtio vmproc
 daemon         base protocol storage netdev systemd daemon
 client         base protocol storage/disk.h storage/copy.h storage/target.h storage/layers.h storage/nbd.h client
-man            base protocol client storage/disk.h
+man            base protocol client storage/disk.h daemon/config.h
 '
 bad=$(printf '%s\n' "$rules" | while read -r from allowed; do
 	[ -d "$from" ] || continue
