@@ -115,6 +115,15 @@ void jit_slow_store(struct jit_cpu *cpu, uint64_t va, uint64_t v, uint64_t mem, 
 	put(reach(cpu, va, jit_mem_of(mem), true, false, ra), jit_mem_of(mem), v);
 }
 
+/* No page of the rig has code. */
+void jit_slow_wrote(struct jit_cpu *cpu, uint64_t va, uint64_t mem, uintptr_t ra)
+{
+	(void)cpu;
+	(void)va;
+	(void)mem;
+	(void)ra;
+}
+
 void jit_slow_load128(struct jit_cpu *cpu, uint64_t va, uint64_t mem, uintptr_t ra, uint64_t ret[2])
 {
 	memcpy(ret, reach(cpu, va, jit_mem_of(mem), false, false, ra), 16);
