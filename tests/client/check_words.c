@@ -41,7 +41,7 @@ static const struct {
 	{ "jobs", "job list", 1 },
 	{ "job", NULL, 0 },
 	{ "liist", NULL, 0 },
-	{ "disk", NULL, 0 },
+	{ "disk", "disk", 1 }, /* --like-qemu-img */
 };
 
 START_TEST(a_command_is_found_by_all_its_names)
