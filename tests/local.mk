@@ -9,7 +9,9 @@ THREAD_TESTS = tests/base/check_base tests/protocol/check_peer tests/emul/check_
 	tests/vmproc/check_vm
 FUZZ_SECONDS = 60
 
-check-threads: $(THREAD_TESTS)
+check-threads:
+	$(MAKE) $(AM_MAKEFLAGS) $(BUILT_SOURCES)
+	$(MAKE) $(AM_MAKEFLAGS) $(THREAD_TESTS)
 	$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(THREAD_TESTS)'
 
 check-asan:
