@@ -82,11 +82,12 @@ static ir_val emit(struct ir *ir, struct ir_insn in)
 static inline ir_val quick(struct ir *ir, enum ir_op op, enum ir_type type, unsigned n, ir_val a,
 			   ir_val b, uint64_t imm)
 {
-	struct ir_insn *in = &ir->insns[ir->n];
+	struct ir_insn *in;
 
 	if (ir->failed || ir->n >= ir->room || ir->n >= MAX_INSNS)
 		return emit(ir, (struct ir_insn){
 				    .op = op, .type = type, .n = n, .a = { a, b }, .imm = imm });
+	in = &ir->insns[ir->n];
 	in->op = op;
 	in->type = type;
 	in->cond = 0;
