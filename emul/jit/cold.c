@@ -104,7 +104,7 @@ static bool follow(struct jit_vcpu *v, struct jit_build *b)
 	uint64_t pc = *jit_pc(v);
 
 	if ((pc ^ b->pc) < PAGE) {
-		b->page.host += pc - b->pc;
+		b->page.host += (int64_t)(pc - b->pc);
 	} else if (!jit_mmu_fetch(v, pc, &b->page, &fault) || b->page.partial) {
 		return false; /* and if there is a fault it is found again, and raised */
 	}
