@@ -140,8 +140,8 @@ static int find_head(struct replay *k, struct entry *head, uint32_t *head_at, st
 
 	head->seq = 0;
 	for (uint32_t i = 0; r >= 0 && i < n; i++) {
-		struct entry last;
-		uint32_t at;
+		struct entry last = { 0 };
+		uint32_t at = 0;
 
 		if (bit_get(seen, i))
 			continue;
