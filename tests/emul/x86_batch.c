@@ -127,7 +127,8 @@ uint8_t *xb_put(struct xb_batch *b, unsigned i, const uint8_t *code, unsigned le
 	for (unsigned r = 0; r < 16; r++)
 		mov_abs(&o, 0x8b, r, rec + 8 * r);
 	at = o.p;
-	memcpy(o.p, code, len);
+	if (len)
+		memcpy(o.p, code, len);
 	o.p += len;
 	for (unsigned r = 0; r < 16; r++)
 		mov_abs(&o, 0x89, r, rec + 8 * r);
