@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "storage/copy_int.h"
+#include "storage/engine.h"
 
 enum { BLOCK = 4096 };
 
@@ -63,13 +64,8 @@ static int share_new(struct disk *d, uint64_t off, struct file *from, uint64_t f
 		? -EINVAL
 		: share(from, from_off, d->files[x.file], x.off, x.len);
 	pthread_mutex_lock(&d->meta);
-	d->map_changes++;
-	if (r == 0)
-		r = d->format->commit(d, off, &x, e);
-	if (r < 0)
-		d->format->abandon(d, off, &x);
 	*done = x.len;
-	return r;
+	return extent_settle(d, off, &x, r, e);
 }
 
 static int share_extent(struct disk *d, uint64_t off, struct file *from, uint64_t from_off,

@@ -354,8 +354,7 @@ static int cow_check(struct disk *d, unsigned repair, struct disk_check *k, stru
 			continue;
 		}
 		k->corruptions++;
-		if (k->finding)
-			k->finding(k->arg, why.msg);
+		disk_finding(k, "%s", why.msg);
 		if (repair == DISK_REPAIR_ALL) {
 			r = clear_beyond(d, off / c->sector, e);
 			k->corruptions_fixed += r == 0;

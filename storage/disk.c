@@ -238,8 +238,7 @@ static void check_map(struct disk *d, struct disk_check *c)
 		if (r == 0)
 			continue;
 		c->corruptions++;
-		if (c->finding)
-			c->finding(c->arg, e.msg);
+		disk_finding(c, "%s", e.msg);
 		if (d->unit == 1)
 			return;
 	}

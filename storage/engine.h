@@ -69,6 +69,10 @@ static inline bool has_ranges(const struct disk *d)
 /* map() with its answer checked and cut to want; with d->meta held. */
 int map_locked(struct disk *d, uint64_t off, uint64_t want, struct extent *x, struct err *e);
 
+/* write.c: the data of an extent of alloc() is in the file (written: 0) or is not (an error): it
+ * becomes visible, or is forgotten. With d->meta held. Returns what there is to report. */
+int extent_settle(struct disk *d, uint64_t off, const struct extent *x, int written, struct err *e);
+
 /* packed.c: into the unit at off, for a format whose units are all compressed. With d->meta held,
  * which is dropped while data moves, and the range alone. */
 int packed_write(struct disk *d, uint64_t off, uint64_t len, struct cursor *c, uint64_t *done,

@@ -271,6 +271,9 @@ static inline struct file *disk_file(struct disk *d)
 int err_damaged(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "disk.format" too: it is fine, but we lack something. */
 int err_lacking(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* One finding of a check, as a sentence. */
+void disk_finding(const struct disk_check *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /*
  * Opens d->backing from d->backing_name and d->backing_format, through the gate. A NULL name: the

@@ -142,3 +142,16 @@ int err_secret(struct err *e, const char *fmt, ...)
 	err_kind(e, "disk.secret");
 	return -EKEYREJECTED;
 }
+
+void disk_finding(const struct disk_check *c, const char *fmt, ...)
+{
+	char text[300];
+	va_list ap;
+
+	if (!c->finding)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	c->finding(c->arg, text);
+}

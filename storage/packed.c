@@ -25,12 +25,7 @@ static int write_stream(struct disk *d, uint64_t off, const void *stream, size_t
 	pthread_mutex_unlock(&d->meta);
 	r = file_pwrite(d->files[x.file], x.off, stream, n, e);
 	pthread_mutex_lock(&d->meta);
-	d->map_changes++;
-	if (r == 0)
-		r = d->format->commit(d, off, &x, e);
-	if (r < 0)
-		d->format->abandon(d, off, &x);
-	return r;
+	return extent_settle(d, off, &x, r, e);
 }
 
 int engine_write_packed(struct disk *d, uint64_t off, const void *stream, size_t n, struct err *e)

@@ -188,20 +188,6 @@ struct audit {
 	uint64_t *used, n; /* a bit for each cluster of the file */
 };
 
-__attribute__((format(printf, 2, 3))) static void found(struct audit *a, const char *fmt, ...)
-{
-	char text[300];
-	va_list ap;
-
-	a->c->corruptions++;
-	if (!a->c->finding)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	a->c->finding(a->c->arg, text);
-}
-
 static int audit_entry(struct audit *a, uint64_t i, struct err *e)
 {
 	struct prl_image *im = prl_top(a->d);
@@ -210,7 +196,8 @@ static int audit_entry(struct audit *a, uint64_t i, struct err *e)
 	int r = prl_entry(a->d, im, i, &at, &why);
 
 	if (r < 0) {
-		found(a, "%s", why.msg);
+		a->c->corruptions++;
+		disk_finding(a->c, "%s", why.msg);
 		r = a->fix ? prl_put_entry(a->d, i, 0, e) : 0;
 		a->c->corruptions_fixed += a->fix && r == 0;
 		return r;
@@ -225,8 +212,9 @@ static int audit_entry(struct audit *a, uint64_t i, struct err *e)
 		bit_set(a->used, grain);
 		return 0;
 	}
-	found(a, "entry %llu uses the cluster at byte %llu, which another one uses",
-	      (unsigned long long)i, (unsigned long long)at);
+	a->c->corruptions++;
+	disk_finding(a->c, "entry %llu uses the cluster at byte %llu, which another one uses",
+		     (unsigned long long)i, (unsigned long long)at);
 	r = a->fix ? move_cluster(a->d, i, at, e) : 0;
 	a->c->corruptions_fixed += a->fix && r == 0;
 	return r;

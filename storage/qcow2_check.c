@@ -23,19 +23,6 @@ struct tally {
 	uint64_t *is_block; /* a bit for each cluster that is a refcount block */
 };
 
-__attribute__((format(printf, 2, 3))) static void found(struct tally *t, const char *fmt, ...)
-{
-	char text[300];
-	va_list ap;
-
-	if (!t->c->finding)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	t->c->finding(t->c->arg, text);
-}
-
 static void use(struct tally *t, uint64_t first, uint64_t n, const char *what)
 {
 	for (uint64_t i = first; i < first + n; i++) {
@@ -44,8 +31,8 @@ static void use(struct tally *t, uint64_t first, uint64_t n, const char *what)
 			continue;
 		}
 		t->c->corruptions++;
-		found(t, "%s at cluster %llu is past the end of the file", what,
-		      (unsigned long long)i);
+		disk_finding(t->c, "%s at cluster %llu is past the end of the file", what,
+			     (unsigned long long)i);
 		return;
 	}
 }
@@ -68,7 +55,7 @@ static void tally_entry(struct tally *t, const uint8_t *entry, uint64_t off, boo
 	if (q2_decode(t->d, entry, off, &x, &e) < 0 ||
 	    q2_entry_clusters(t->d, be64(entry), &first, &n, &e) < 0) {
 		t->c->corruptions++;
-		found(t, "%s", e.msg);
+		disk_finding(t->c, "%s", e.msg);
 		return;
 	}
 	use(t, first, n, "data");
@@ -93,7 +80,7 @@ static int tally_l1(struct tally *t, const uint64_t *l1, uint32_t n, bool active
 			continue;
 		if (q2_check_table(t->d, at, q->cluster_size, "L2 table", &why) < 0) {
 			t->c->corruptions++;
-			found(t, "L1 entry %u: %s", i, why.msg);
+			disk_finding(t->c, "L1 entry %u: %s", i, why.msg);
 			continue;
 		}
 		if (file_pread(disk_file(t->d), at, buf, q->cluster_size, e) < 0)
@@ -118,12 +105,12 @@ static void tally_blocks(struct tally *t)
 			continue;
 		if (q2_check_table(t->d, at, q->cluster_size, "refcount block", &e) < 0) {
 			t->c->corruptions++;
-			found(t, "entry %u of the refcount table: %s", i, e.msg);
+			disk_finding(t->c, "entry %u of the refcount table: %s", i, e.msg);
 			continue;
 		}
 		if (cluster >= t->n || bit_get(t->is_block, cluster)) {
 			t->c->corruptions++;
-			found(t, "refcount block %u is used twice", i);
+			disk_finding(t->c, "refcount block %u is used twice", i);
 			continue;
 		}
 		bit_set(t->is_block, cluster);
@@ -197,8 +184,8 @@ static int compare_one(struct tally *t, uint64_t cluster, unsigned repair, struc
 	if (r < 0 || v == used)
 		return r;
 	fix = leak ? repair : repair == DISK_REPAIR_ALL;
-	found(t, "cluster %llu: refcount %llu, used %llu times", (unsigned long long)cluster,
-	      (unsigned long long)v, (unsigned long long)used);
+	disk_finding(t->c, "cluster %llu: refcount %llu, used %llu times",
+		     (unsigned long long)cluster, (unsigned long long)v, (unsigned long long)used);
 	if (fix && !has_block(t, cluster))
 		r = place_block(t, cluster / q2_refs_per_block(qcow2_of(t->d)), e);
 	if (r == 0 && fix)
@@ -256,8 +243,8 @@ static int check_marks(struct tally *t, struct err *e)
 			    t->used[cluster] <= 1)
 				continue;
 			t->c->corruptions++;
-			found(t, "cluster %llu is used %u times but marked as not shared",
-			      (unsigned long long)cluster, t->used[cluster]);
+			disk_finding(t->c, "cluster %llu is used %u times but marked as not shared",
+				     (unsigned long long)cluster, t->used[cluster]);
 		}
 	}
 	return 0;

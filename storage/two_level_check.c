@@ -26,19 +26,6 @@ struct audit {
 	uint64_t *shared;    /* and of streams, which lie side by side */
 };
 
-__attribute__((format(printf, 2, 3))) static void found(struct audit *a, const char *fmt, ...)
-{
-	char text[300];
-	va_list ap;
-
-	if (!a->c->finding)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	a->c->finding(a->c->arg, text);
-}
-
 /* false: somebody else has some of it. */
 static bool claim(struct audit *a, uint64_t off, uint64_t len, bool alone)
 {
@@ -96,7 +83,7 @@ static int audit_entry(struct audit *a, uint64_t off, struct table_piece *p, str
 		return 0;
 	if (a->t->classify(a->d, entry, off, &x, &why) < 0) {
 		a->c->corruptions++;
-		found(a, "%s", why.msg);
+		disk_finding(a->c, "%s", why.msg);
 		if (a->fix)
 			clear_entry(a, p);
 		return 0;
@@ -111,10 +98,10 @@ static int audit_entry(struct audit *a, uint64_t off, struct table_piece *p, str
 	if (mine)
 		return 0;
 	a->c->corruptions++;
-	found(a,
-	      "%s: the entry for byte %llu of the disk uses byte %llu of the file, which is "
-	      "used already",
-	      disk_file(a->d)->name, (unsigned long long)off, (unsigned long long)x.off);
+	disk_finding(a->c,
+		     "%s: the entry for byte %llu of the disk uses byte %llu of the file, which is "
+		     "used already",
+		     disk_file(a->d)->name, (unsigned long long)off, (unsigned long long)x.off);
 	return a->fix && x.kind == EXTENT_DATA ? separate(a, off, x.off, e) : 0;
 }
 
@@ -159,8 +146,10 @@ static int audit_l1_entry(struct audit *a, uint64_t i, struct err *e)
 	if (at & (align - 1) || at < a->t->first || !file_has(disk_file(a->d), at, bytes) ||
 	    ranges_overlap(at, bytes, a->t->l1.off, a->t->l1.len) || !claim(a, at, bytes, true)) {
 		a->c->corruptions++;
-		found(a, "%s: L1 entry %llu points to byte %llu of the file, where no table can be",
-		      disk_file(a->d)->name, (unsigned long long)i, (unsigned long long)at);
+		disk_finding(
+		    a->c,
+		    "%s: L1 entry %llu points to byte %llu of the file, where no table can be",
+		    disk_file(a->d)->name, (unsigned long long)i, (unsigned long long)at);
 		if (a->fix)
 			clear_entry(a, &p);
 		return 0;

@@ -137,26 +137,19 @@ struct finder {
 static void found_bad(void *arg, uint32_t n, const char *why)
 {
 	struct finder *f = arg;
-	char text[160];
 
 	f->c->corruptions++;
-	snprintf(text, sizeof(text), "entry %u of the table of blocks %s", n, why);
-	if (f->c->finding)
-		f->c->finding(f->c->arg, text);
+	disk_finding(f->c, "entry %u of the table of blocks %s", n, why);
 	if (f->repair && vhd_set_entry(f->d, n, VHD_FREE, NULL) == 0)
 		f->c->corruptions_fixed++;
 }
 
 static void found_leak(struct disk_check *c, uint64_t n, const char *what)
 {
-	char text[160];
-
 	if (!n)
 		return;
 	c->leaks += n;
-	snprintf(text, sizeof(text), "%llu %s", (unsigned long long)n, what);
-	if (c->finding)
-		c->finding(c->arg, text);
+	disk_finding(c, "%llu %s", (unsigned long long)n, what);
 }
 
 static uint64_t count_gaps(const struct vhd *v, const struct vhd_place *all, uint32_t n,

@@ -15,14 +15,10 @@ struct finder {
 static int found_bad(void *arg, uint64_t index, const char *why, struct err *e)
 {
 	struct finder *f = arg;
-	char text[160];
 	int r;
 
 	f->c->corruptions++;
-	snprintf(text, sizeof(text), "entry %llu of the table of blocks %s",
-		 (unsigned long long)index, why);
-	if (f->c->finding)
-		f->c->finding(f->c->arg, text);
+	disk_finding(f->c, "entry %llu of the table of blocks %s", (unsigned long long)index, why);
 	if (!f->repair)
 		return 0;
 	r = vhdx_set(f->d, index, VHDX_NOT_PRESENT, e);
@@ -54,7 +50,6 @@ int vhdx_check(struct disk *d, unsigned repair, struct disk_check *c, struct err
 	struct finder f = { d, c, repair & DISK_REPAIR_ALL };
 	uint64_t used, mib = file_size(disk_file(d)) / MiB, end, unused = 0;
 	struct slots s;
-	char text[160];
 	int r = vhdx_survey(d, &s, &used, found_bad, &f, e);
 
 	end = s.end;
@@ -64,10 +59,7 @@ int vhdx_check(struct disk *d, unsigned repair, struct disk_check *c, struct err
 		unused = count_free(d, &s, mib);
 	if (unused) {
 		c->leaks += unused;
-		snprintf(text, sizeof(text), "%llu MiB of the file are not in use",
-			 (unsigned long long)unused);
-		if (c->finding)
-			c->finding(c->arg, text);
+		disk_finding(c, "%llu MiB of the file are not in use", (unsigned long long)unused);
 	}
 	slots_free(&s);
 	if (r < 0 || !repair)

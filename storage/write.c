@@ -101,6 +101,18 @@ static int write_new(struct disk *d, uint64_t off, const struct extent *x, struc
 	return write_filled(d, x, head, tail, c, e);
 }
 
+int extent_settle(struct disk *d, uint64_t off, const struct extent *x, int written, struct err *e)
+{
+	int r = written;
+
+	d->map_changes++;
+	if (r == 0)
+		r = d->format->commit(d, off, x, e);
+	if (r < 0)
+		d->format->abandon(d, off, x);
+	return r;
+}
+
 /* With d->meta held, which is dropped while data moves. */
 static int write_allocating(struct disk *d, uint64_t off, uint64_t len, struct cursor *c,
 			    uint64_t *done, struct err *e)
@@ -116,13 +128,8 @@ static int write_allocating(struct disk *d, uint64_t off, uint64_t len, struct c
 	pthread_mutex_unlock(&d->meta);
 	r = write_new(d, off, &x, c, e);
 	pthread_mutex_lock(&d->meta);
-	d->map_changes++;
-	if (r == 0)
-		r = d->format->commit(d, off, &x, e);
-	if (r < 0)
-		d->format->abandon(d, off, &x);
 	*done = x.len;
-	return r;
+	return extent_settle(d, off, &x, r, e);
 }
 
 /* With d->meta and the range held. Stops without an error where it would need the range alone. */
