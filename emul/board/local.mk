@@ -11,4 +11,5 @@ emul_board_libboard_la_SOURCES = \
 	emul/board/riscv_virt.c emul/board/riscv_virt.h \
 	emul/board/riscv_virt_boot.c \
 	emul/board/riscv_virt_fdt.c \
-	emul/board/tables.c
+	emul/board/tables.c \
+	emul/board/virtio_set.c emul/board/virtio_set.h

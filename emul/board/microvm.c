@@ -93,116 +93,24 @@ static int add_fw_cfg(struct machine *m, struct err *e)
 	return r ? r : fw_cfg_set_u16(v->fw_cfg, FW_CFG_MAX_CPUS, cpus, e);
 }
 
-/* ---- virtio-mmio slots: in the order of the configuration ---- */
-
-static int slot_create(struct machine *m, const char *class, const char *name, unsigned n,
-		       struct device **ret, struct err *e)
+static int plug_virtio(struct machine *m, unsigned slot, struct device *dev, struct err *e)
 {
-	char full[32];
-
-	if (micro_of(m)->n_slots == MICROVM_SLOTS)
-		return err_set(e, -ENOSPC, "there are only %d virtio slots", MICROVM_SLOTS);
-	snprintf(full, sizeof(full), "%s%u", name, n);
-	return machine_create(m, class, full, ret, e);
-}
-
-static int slot_plug(struct machine *m, struct device *dev, struct err *e)
-{
-	struct microvm *v = micro_of(m);
-	unsigned slot = v->n_slots++;
 	int r = machine_plug(dev, m, e);
 
 	if (r < 0)
 		return r;
 	dev->window_size[0] = MICROVM_VIRTIO_STRIDE;
-	irq_connect(&dev->irq[0], irq_or_set, &v->ors[slot % MICROVM_IRQS], 0);
+	irq_connect(&dev->irq[0], irq_or_set, &micro_of(m)->ors[slot % MICROVM_IRQS], 0);
 	return bus_add_window(m->bus, MICROVM_VIRTIO + (uint64_t)slot * MICROVM_VIRTIO_STRIDE, dev,
 			      0, e);
 }
 
-static int add_disks(struct machine *m, struct err *e)
-{
-	int r = 0;
-
-	for (unsigned i = 0; i < m->config.n_disks && !r; i++) {
-		const struct machine_disk *d = &m->config.disks[i];
-		struct device *dev;
-
-		r = slot_create(m, "virtio-mmio-blk", "disk", i, &dev, e);
-		if (!r)
-			r = device_set_pointer(dev, "disk", d->disk, e);
-		if (!r)
-			r = device_set(dev, "readonly", d->readonly || d->cdrom ? "on" : "off", e);
-		if (!r)
-			r = slot_plug(m, dev, e);
-	}
-	return r;
-}
-
-static int add_nets(struct machine *m, struct err *e)
-{
-	int r = 0;
-
-	for (unsigned i = 0; i < m->config.n_nets && !r; i++) {
-		const struct machine_net *n = &m->config.nets[i];
-		struct device *dev;
-
-		r = slot_create(m, "virtio-mmio-net", "net", i, &dev, e);
-		if (!r)
-			r = device_set_pointer(dev, "netdev", n->netdev, e);
-		if (!r)
-			r = device_set_uint(dev, "mac",
-					    le32(n->mac) | (uint64_t)le16(n->mac + 4) << 32, e);
-		if (!r)
-			r = slot_plug(m, dev, e);
-	}
-	return r;
-}
-
-static int add_shares(struct machine *m, struct err *e)
-{
-	int r = 0;
-
-	for (unsigned i = 0; i < m->config.n_shares && !r; i++) {
-		const struct machine_share *s = &m->config.shares[i];
-		struct device *dev;
-
-		r = slot_create(m, "virtio-mmio-9p", "share", i, &dev, e);
-		if (!r)
-			r = device_set_uint(dev, "dir_fd", (uint64_t)s->dir_fd, e);
-		if (!r)
-			r = device_set(dev, "tag", s->tag, e);
-		if (!r)
-			r = device_set(dev, "readonly", s->readonly ? "on" : "off", e);
-		if (!r)
-			r = slot_plug(m, dev, e);
-	}
-	return r;
-}
-
-static int add_small(struct machine *m, const char *class, const char *name, bool wanted,
-		     struct err *e)
-{
-	struct device *dev;
-	int r;
-
-	if (!wanted)
-		return 0;
-	r = slot_create(m, class, name, 0, &dev, e);
-	return r ? r : slot_plug(m, dev, e);
-}
-
 static int add_virtio(struct machine *m, struct err *e)
 {
-	int r = add_disks(m, e);
+	struct microvm *v = micro_of(m);
 
-	if (!r)
-		r = add_nets(m, e);
-	if (!r)
-		r = add_shares(m, e);
-	if (!r)
-		r = add_small(m, "virtio-mmio-rng", "rng", m->config.rng, e);
-	return r ? r : add_small(m, "virtio-mmio-balloon", "balloon", m->config.balloon, e);
+	v->virtio = (struct virtio_set){ .slots = MICROVM_SLOTS, .plug = plug_virtio };
+	return virtio_set_add(m, &v->virtio, e);
 }
 
 static int microvm_build(struct machine *m, struct err *e)

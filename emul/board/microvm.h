@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "emul/board/virtio_set.h"
 #include "emul/core/irq.h"
 
 struct device;
@@ -36,7 +37,8 @@ struct microvm {
 	struct device *ioapic, *fw_cfg;
 	struct irq_or ors[MICROVM_IRQS]; /* one for each input of virtio */
 	struct irq lines[MICROVM_IRQS];  /* from them to the I/O APIC */
-	unsigned n_ors, n_slots;
+	unsigned n_ors;
+	struct virtio_set virtio;
 	char *cmdline; /* what the kernel is told; freed with the board */
 };
 

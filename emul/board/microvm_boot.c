@@ -94,7 +94,7 @@ static int put_cmdline(struct machine *m, struct err *e)
 	int r;
 
 	strbuf_printf(&s, "%s", m->config.append ? m->config.append : "");
-	for (unsigned i = 0; i < v->n_slots; i++)
+	for (unsigned i = 0; i < v->virtio.n_slots; i++)
 		strbuf_printf(
 		    &s, "%svirtio_mmio.device=%d@%#llx:%u", s.len ? " " : "", MICROVM_VIRTIO_STRIDE,
 		    (unsigned long long)(MICROVM_VIRTIO + (uint64_t)i * MICROVM_VIRTIO_STRIDE),

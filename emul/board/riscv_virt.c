@@ -22,7 +22,7 @@
 #include "emul/isa/riscv/riscv_cpu.h"
 
 /* Of disks and network cards; the second is PCI. */
-static const char *const virt_buses[] = { "virtio", "virtio-pci", NULL };
+static const char *const virt_buses[] = { "virtio", VIRTIO_SET_PCI, NULL };
 
 static struct riscv_virt *virt_of(struct machine *m)
 {
@@ -171,135 +171,22 @@ static int show_pci_space(struct machine *m, struct err *e)
 	return r;
 }
 
-/* ---- virtio: in slots of their own, or PCI functions; in the order of the configuration ------ */
-
-static int slot_create(struct machine *m, const char *class, const char *name, unsigned n,
-		       struct device **ret, struct err *e)
+static int plug_virtio(struct machine *m, unsigned slot, struct device *dev, struct err *e)
 {
-	char full[32];
-
-	if (virt_of(m)->n_slots == VIRT_SLOTS)
-		return err_set(e, -ENOSPC, "there are only %d virtio slots", VIRT_SLOTS);
-	snprintf(full, sizeof(full), "%s%u", name, n);
-	return machine_create(m, class, full, ret, e);
-}
-
-static int slot_plug(struct machine *m, struct device *dev, struct err *e)
-{
-	unsigned slot = virt_of(m)->n_slots++;
-
 	return place(m, dev, VIRT_VIRTIO + (uint64_t)slot * VIRT_VIRTIO_STRIDE, virt_slot_irq(slot),
 		     e);
 }
 
-/* kind: "blk"; where: a word of virt_buses, or NULL. */
-static int virtio_create(struct machine *m, const char *kind, const char *where, const char *name,
-			 unsigned n, struct device **ret, struct err *e)
-{
-	bool pci = where && !strcmp(where, virt_buses[1]);
-	char class[32], full[32];
-	int r;
-
-	snprintf(class, sizeof(class), pci ? "virtio-pci-%s" : "virtio-mmio-%s", kind);
-	if (!pci)
-		return slot_create(m, class, name, n, ret, e);
-	snprintf(full, sizeof(full), "%s%u", name, n);
-	r = machine_create(m, class, full, ret, e);
-	return r ? r : device_set_pointer(*ret, "pci", pcie_host_bus(virt_of(m)->pci), e);
-}
-
-/* A PCI function finds its place on the bus by itself. */
-static int virtio_plug_at(struct machine *m, const char *where, struct device *dev, struct err *e)
-{
-	return where && !strcmp(where, virt_buses[1]) ? machine_plug(dev, m, e)
-						      : slot_plug(m, dev, e);
-}
-
-static int add_disks(struct machine *m, struct err *e)
-{
-	int r = 0;
-
-	for (unsigned i = 0; i < m->config.n_disks && !r; i++) {
-		const struct machine_disk *d = &m->config.disks[i];
-		struct device *dev;
-
-		r = virtio_create(m, "blk", d->bus, "disk", i, &dev, e);
-		if (!r)
-			r = device_set_pointer(dev, "disk", d->disk, e);
-		if (!r)
-			r = device_set(dev, "readonly", d->readonly || d->cdrom ? "on" : "off", e);
-		if (!r) /* one a CPU; both limits are 32 */
-			r = device_set_uint(dev, "queues", m->config.cpus, e);
-		if (!r)
-			r = virtio_plug_at(m, d->bus, dev, e);
-	}
-	return r;
-}
-
-static int add_nets(struct machine *m, struct err *e)
-{
-	int r = 0;
-
-	for (unsigned i = 0; i < m->config.n_nets && !r; i++) {
-		const struct machine_net *n = &m->config.nets[i];
-		struct device *dev;
-		uint64_t mac = le32(n->mac) | (uint64_t)le16(n->mac + 4) << 32;
-
-		r = virtio_create(m, "net", n->model, "net", i, &dev, e);
-		if (!r)
-			r = device_set_pointer(dev, "netdev", n->netdev, e);
-		if (!r)
-			r = device_set_uint(dev, "mac", mac, e);
-		if (!r)
-			r = virtio_plug_at(m, n->model, dev, e);
-	}
-	return r;
-}
-
-static int add_shares(struct machine *m, struct err *e)
-{
-	int r = 0;
-
-	for (unsigned i = 0; i < m->config.n_shares && !r; i++) {
-		const struct machine_share *s = &m->config.shares[i];
-		struct device *dev;
-
-		r = slot_create(m, "virtio-mmio-9p", "share", i, &dev, e);
-		if (!r)
-			r = device_set_uint(dev, "dir_fd", (uint64_t)s->dir_fd, e);
-		if (!r)
-			r = device_set(dev, "tag", s->tag, e);
-		if (!r)
-			r = device_set(dev, "readonly", s->readonly ? "on" : "off", e);
-		if (!r)
-			r = slot_plug(m, dev, e);
-	}
-	return r;
-}
-
-static int add_small(struct machine *m, const char *class, const char *name, bool wanted,
-		     struct err *e)
-{
-	struct device *dev;
-	int r;
-
-	if (!wanted)
-		return 0;
-	r = slot_create(m, class, name, 0, &dev, e);
-	return r ? r : slot_plug(m, dev, e);
-}
-
+/* A disk has a queue for each CPU; both limits are 32. */
 static int add_virtio(struct machine *m, struct err *e)
 {
-	int r = add_disks(m, e);
+	struct riscv_virt *v = virt_of(m);
 
-	if (!r)
-		r = add_nets(m, e);
-	if (!r)
-		r = add_shares(m, e);
-	if (!r)
-		r = add_small(m, "virtio-mmio-rng", "rng", m->config.rng, e);
-	return r ? r : add_small(m, "virtio-mmio-balloon", "balloon", m->config.balloon, e);
+	v->virtio = (struct virtio_set){ .slots = VIRT_SLOTS,
+					 .blk_queues = m->config.cpus,
+					 .pci_host = v->pci,
+					 .plug = plug_virtio };
+	return virtio_set_add(m, &v->virtio, e);
 }
 
 static int virt_build(struct machine *m, struct err *e)

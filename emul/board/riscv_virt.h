@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "emul/board/virtio_set.h"
 #include "emul/dev/pci/pci.h"
 
 struct dt;
@@ -53,7 +54,7 @@ unsigned virt_slot_irq(unsigned slot);
 
 struct riscv_virt {
 	struct pci_range ranges[4];
-	unsigned n_slots; /* virtio-mmio transports in use */
+	struct virtio_set virtio;
 	struct device *fw_cfg, *plic, *aclint, *pci;
 };
 

@@ -166,7 +166,7 @@ static void small_devices(struct dt *w)
 
 static void slots(struct dt *w, const struct riscv_virt *v)
 {
-	for (unsigned i = 0; i < v->n_slots; i++) {
+	for (unsigned i = 0; i < v->virtio.n_slots; i++) {
 		simple(w, "virtio_mmio", "virtio,mmio",
 		       VIRT_VIRTIO + (uint64_t)i * VIRT_VIRTIO_STRIDE, VIRT_VIRTIO_STRIDE,
 		       virt_slot_irq(i));
