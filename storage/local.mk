@@ -37,11 +37,13 @@ storage_libstorage_la_SOURCES = \
 	storage/luks2.c \
 	storage/measure.c \
 	storage/nbd.h storage/nbd_int.h storage/nbd_proto.h \
+	storage/nbd_client.c storage/nbd_client.h \
 	storage/nbd_conn.c \
 	storage/nbd_file.c \
 	storage/nbd_handshake.c \
 	storage/nbd_serve.c \
 	storage/nbd_server.c \
+	storage/nbd_uri.c \
 	storage/open.c storage/open.h \
 	storage/pages.c storage/pages.h \
 	storage/packed.c \

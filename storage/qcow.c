@@ -131,13 +131,7 @@ static int parse_backing(struct disk *d, const uint8_t *h, struct err *e)
 	if (len > BACKING_MAX || off < HEADER_LEN || !file_has(disk_file(d), off, len))
 		return err_damaged(e, "%s: the name of the backing image is not in the file",
 				   disk_file(d)->name);
-	d->backing_name = calloc(1, len + 1);
-	if (!d->backing_name)
-		return err_nomem(e);
-	r = file_pread(disk_file(d), off, d->backing_name, len, e);
-	if (r == 0 && strlen(d->backing_name) != len)
-		return err_damaged(e, "%s: the name of the backing image is not a name",
-				   disk_file(d)->name);
+	r = two_level_backing_name(d, off, len, e);
 	qcow_of(d)->map.first = off + len;
 	return r < 0 ? r : disk_need_backing(d, e);
 }

@@ -109,13 +109,7 @@ static int parse_backing(struct disk *d, const uint8_t *h, struct err *e)
 	if (!len || len > BACKING_MAX || !range_fits(off, len, q->header_bytes) || off < HEADER_LEN)
 		return err_damaged(e, "%s: the name of the backing image is not in the header",
 				   disk_file(d)->name);
-	d->backing_name = calloc(1, len + 1);
-	if (!d->backing_name)
-		return err_nomem(e);
-	r = file_pread(disk_file(d), off, d->backing_name, len, e);
-	if (r == 0 && strlen(d->backing_name) != len)
-		return err_damaged(e, "%s: the name of the backing image is not a name",
-				   disk_file(d)->name);
+	r = two_level_backing_name(d, off, len, e);
 	if (r == 0 && q->features & FEATURE_BACKING_RAW) {
 		d->backing_format = strdup("raw");
 		if (!d->backing_format)

@@ -416,3 +416,17 @@ int two_level_cut(struct disk *d, struct two_level *t, uint64_t size, struct err
 	}
 	return r;
 }
+
+int two_level_backing_name(struct disk *d, uint64_t off, uint32_t len, struct err *e)
+{
+	int r;
+
+	d->backing_name = calloc(1, len + 1);
+	if (!d->backing_name)
+		return err_nomem(e);
+	r = file_pread(disk_file(d), off, d->backing_name, len, e);
+	if (r == 0 && strlen(d->backing_name) != len)
+		return err_damaged(e, "%s: the name of the backing image is not a name",
+				   disk_file(d)->name);
+	return r;
+}

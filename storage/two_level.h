@@ -32,6 +32,9 @@ struct two_level {
 
 /* After the fields are set. */
 int two_level_open(struct disk *d, struct two_level *t, struct err *e);
+
+/* d->backing_name from the file; off and len are checked by the format. */
+int two_level_backing_name(struct disk *d, uint64_t off, uint32_t len, struct err *e);
 void two_level_close(struct two_level *t);
 
 static inline uint64_t two_level_cluster(const struct two_level *t)
