@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "storage/disk.h"
+#include "tests/storage/workdir.h"
 #include "tests/unit.h"
 
 #define SIZE (9 * MiB)
@@ -99,54 +100,6 @@ static const struct row rows[] = {
 	  .grows_only = true,
 	  .seven = true },
 };
-
-static char dir[64];
-
-static void make_dir(void)
-{
-	strcpy(dir, "/tmp/vmd-interop-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	ck_assert_int_eq(chdir(dir), 0);
-}
-
-static void drop_dir(void)
-{
-	char cmd[100];
-
-	ck_assert_int_eq(chdir("/"), 0);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
-	ck_assert_int_eq(system(cmd), 0);
-}
-
-static bool have(const char *program)
-{
-	char cmd[200];
-
-	snprintf(cmd, sizeof(cmd), "command -v %s >/dev/null", program);
-	if (system(cmd) == 0)
-		return true;
-	fprintf(stderr, "skipped: %s is not installed\n", program);
-	return false;
-}
-
-static void run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void run(const char *fmt, ...)
-{
-	char cmd[1000], all[1100], out[2000] = "";
-	va_list ap;
-	FILE *f;
-
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
-	snprintf(all, sizeof(all), "( %s ) > out 2>&1", cmd);
-	if (system(all) == 0)
-		return;
-	f = fopen("out", "r");
-	out[fread(out, 1, sizeof(out) - 1, f)] = 0;
-	fclose(f);
-	ck_abort_msg("%s\n%s", cmd, out);
-}
 
 static struct disk *must_open(const char *path, const char *format, unsigned flags)
 {
@@ -327,7 +280,7 @@ static void cases(TCase *t)
 {
 	int n = ARRAY_SIZE(rows);
 
-	tcase_add_checked_fixture(t, make_dir, drop_dir);
+	tcase_add_checked_fixture(t, work_dir_make, work_dir_drop);
 	tcase_add_loop_test(t, what_qemu_img_makes_is_read_and_may_be_changed, 0, n);
 	tcase_add_loop_test(t, what_is_written_here_qemu_img_reads, 0, n);
 	tcase_add_loop_test(t, seven_zip_reads_what_is_written_here, 0, n);

@@ -10,50 +10,8 @@
 
 #include "base/bytes.h"
 #include "storage/disk.h"
+#include "tests/storage/workdir.h"
 #include "tests/unit.h"
-
-static char dir[64];
-
-static void make_dir(void)
-{
-	strcpy(dir, "/tmp/vmd-old-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	ck_assert_int_eq(chdir(dir), 0);
-}
-
-static void drop_dir(void)
-{
-	char cmd[100];
-
-	ck_assert_int_eq(chdir("/"), 0);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
-	ck_assert_int_eq(system(cmd), 0);
-}
-
-static bool have(const char *program)
-{
-	char cmd[200];
-
-	snprintf(cmd, sizeof(cmd), "command -v %s >/dev/null", program);
-	if (system(cmd) == 0)
-		return true;
-	fprintf(stderr, "skipped: %s is not installed\n", program);
-	return false;
-}
-
-static void run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void run(const char *fmt, ...)
-{
-	char cmd[1000], all[1100];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
-	snprintf(all, sizeof(all), "( %s ) > out 2>&1", cmd);
-	if (system(all))
-		ck_abort_msg("%s (see %s/out)", cmd, dir);
-}
 
 static int try_open(const char *path, const char *format, unsigned flags, const char *parent,
 		    struct disk **ret, struct err *e)
@@ -572,7 +530,7 @@ END_TEST
 
 static void cases(TCase *t)
 {
-	tcase_add_checked_fixture(t, make_dir, drop_dir);
+	tcase_add_checked_fixture(t, work_dir_make, work_dir_drop);
 	tcase_add_test(t, cow_of_user_mode_linux_is_read_over_its_base);
 	tcase_add_test(t, growing_images_of_bochs_read_as_the_disk_they_hold);
 	tcase_add_test(t, what_an_undoable_image_lacks_comes_from_its_base);

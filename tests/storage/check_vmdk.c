@@ -6,24 +6,7 @@
 
 #include "storage/vmdk.h"
 #include "tests/storage/image.h"
-
-static char dir[64];
-
-static void make_dir(void)
-{
-	strcpy(dir, "/tmp/vmd-vmdk-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	ck_assert_int_eq(chdir(dir), 0);
-}
-
-static void drop_dir(void)
-{
-	char cmd[100];
-
-	ck_assert_int_eq(chdir("/"), 0);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
-	ck_assert_int_eq(system(cmd), 0);
-}
+#include "tests/storage/workdir.h"
 
 static int open_here(const char *name, unsigned flags, struct disk **d, struct err *why)
 {
@@ -398,7 +381,7 @@ END_TEST
 
 static void cases(TCase *t)
 {
-	tcase_add_checked_fixture(t, make_dir, drop_dir);
+	tcase_add_checked_fixture(t, work_dir_make, work_dir_drop);
 	tcase_add_test(t, extents_follow_each_other_in_the_order_of_their_lines);
 	tcase_add_test(t, descriptors_that_make_no_sense_are_refused);
 	tcase_add_test(t, a_child_knows_its_parent_by_cid);

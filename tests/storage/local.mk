@@ -38,12 +38,12 @@ tests_storage_check_codec_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_codec_LDADD = $(STORAGE_TEST_LIBS)
 
 check_PROGRAMS += tests/storage/check_interop
-tests_storage_check_interop_SOURCES = tests/storage/check_interop.c
+tests_storage_check_interop_SOURCES = tests/storage/check_interop.c tests/storage/workdir.h
 tests_storage_check_interop_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_interop_LDADD = $(STORAGE_TEST_LIBS)
 
 check_PROGRAMS += tests/storage/check_vmdk
-tests_storage_check_vmdk_SOURCES = tests/storage/check_vmdk.c tests/storage/image.h
+tests_storage_check_vmdk_SOURCES = tests/storage/check_vmdk.c tests/storage/image.h tests/storage/workdir.h
 tests_storage_check_vmdk_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_vmdk_LDADD = $(STORAGE_TEST_LIBS)
 
@@ -63,7 +63,7 @@ tests_storage_check_vhd_CFLAGS = $(TEST_CFLAGS)
 tests_storage_check_vhd_LDADD = $(STORAGE_TEST_LIBS)
 
 check_PROGRAMS += tests/storage/check_old
-tests_storage_check_old_SOURCES = tests/storage/check_old.c
+tests_storage_check_old_SOURCES = tests/storage/check_old.c tests/storage/workdir.h
 tests_storage_check_old_CFLAGS = $(TEST_CFLAGS) -DSOURCES='"$(abs_top_srcdir)"'
 tests_storage_check_old_LDADD = $(STORAGE_TEST_LIBS)
 EXTRA_DIST += tests/storage/make_dmg.py
